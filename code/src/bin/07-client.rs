@@ -1,0 +1,121 @@
+//! Stage 07: a client.
+//!
+//! Sends the lines of standard input to a server of the book and prints the lines that come back.
+//! At the end of input it tells the server that it has finished, and waits for the last replies.
+//!
+//! Run it with `cargo run --bin 07-client`, or `-- 127.0.0.1:9000 alice` for another address and a
+//! name. It works with every server from `04-broker` on.
+//!
+//! It cannot say why a server closed the connection.
+
+// ANCHOR: imports
+use std::{
+    env, error,
+    io::{self, IsTerminal, Write},
+    net::Shutdown,
+    pin::pin,
+    process::ExitCode,
+    result,
+};
+
+use async_std::{io::stdin, net::TcpStream, task};
+use futures::{
+    AsyncBufReadExt, AsyncWriteExt, StreamExt,
+    future::{self, Either},
+    io::BufReader,
+};
+// ANCHOR_END: imports
+
+// ANCHOR: main
+/// What can go wrong here goes wrong at run time and is reported to a person, so any error will do.
+type Result<T> = result::Result<T, Box<dyn error::Error + Send + Sync>>;
+
+fn main() -> ExitCode {
+    let args: Vec<String> = env::args().skip(1).collect();
+    let (addr, name) = match args.as_slice() {
+        [] => ("127.0.0.1:8080", None),
+        [addr] => (addr.as_str(), None),
+        [addr, name] => (addr.as_str(), Some(name.as_str())),
+        _ => {
+            eprintln!(
+                "error: too many arguments; give an address and a name, for example 127.0.0.1:9000 alice"
+            );
+            return ExitCode::FAILURE;
+        }
+    };
+    match task::block_on(chat(addr, name)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+// ANCHOR_END: main
+
+// ANCHOR: chat
+/// Owns the connection. Ends well when the server has closed it after our end of input.
+async fn chat(addr: &str, name: Option<&str>) -> Result<()> {
+    let stream = TcpStream::connect(addr)
+        .await
+        .map_err(|error| format!("cannot reach a server on {addr}: {error}"))?;
+    match future::select(pin!(send(&stream, name)), pin!(receive(&stream))).await {
+        Either::Left((sent, receive)) => {
+            sent?;
+            receive.await // 1
+        }
+        Either::Right((received, _)) => {
+            received?;
+            Err("the server closed the connection".into()) // 2
+        }
+    }
+}
+// ANCHOR_END: chat
+
+// ANCHOR: send
+/// Sends the name and then the lines of standard input. Ends at the end of input, which it passes on.
+async fn send(mut stream: &TcpStream, name: Option<&str>) -> Result<()> {
+    let mut input = BufReader::new(stdin()).lines(); // 1
+    let mut line = match name {
+        Some(name) => Some(Ok(name.to_string())),
+        None => {
+            if io::stdin().is_terminal() {
+                eprint!("your name: "); // 2
+            }
+            input.next().await
+        }
+    };
+    if line.is_none() {
+        return Err("no name; give one as the second argument or as the first line".into());
+    }
+    while let Some(text) = line {
+        let text = text.map_err(|error| format!("cannot read standard input: {error}"))?;
+        stream
+            .write_all(format!("{text}\n").as_bytes())
+            .await
+            .map_err(lost)?;
+        line = input.next().await;
+    }
+    stream.shutdown(Shutdown::Write).map_err(lost)?; // 3
+    Ok(())
+}
+// ANCHOR_END: send
+
+// ANCHOR: receive
+/// Prints the lines of the server as they are. Ends when the server closes the connection.
+async fn receive(stream: &TcpStream) -> Result<()> {
+    let mut lines = BufReader::new(stream).lines();
+    while let Some(line) = lines.next().await {
+        let line = line.map_err(lost)?;
+        writeln!(io::stdout(), "{line}")
+            .map_err(|error| format!("cannot write to standard output: {error}"))?;
+    }
+    Ok(())
+}
+// ANCHOR_END: receive
+
+// ANCHOR: lost
+fn lost(error: io::Error) -> String {
+    format!("lost the connection: {error}")
+}
+// ANCHOR_END: lost
