@@ -1,0 +1,3 @@
+//! What the programs and the tests of this repository share.
+
+pub mod stages;
