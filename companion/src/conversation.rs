@@ -1,0 +1,482 @@
+//! Conversations: what clients and a server say to each other, written as data and played for real.
+//!
+//! The files are `companion/conversations/NN-name.kdl`; the notation is explained at the top of the
+//! first of them. One engine plays them, against the programs of the book in `cargo test` and against
+//! a reader's own server in `cargo run -- check`.
+
+use std::{
+    fmt::{self, Write as _},
+    fs, io,
+    path::Path,
+    time::Duration,
+};
+
+use kdl::{KdlDocument, KdlNode, KdlValue};
+
+/// How long a step waits when it does not say: long enough for a machine that is busy.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// One conversation, as it stands in its file.
+#[derive(Clone, Debug)]
+pub struct Conversation {
+    /// Unique among all conversations, in kebab-case.
+    pub name: String,
+    /// What it shows, in one sentence.
+    pub about: String,
+    /// The rule of the specification that it examines, for example `4.2`, if there is one.
+    pub rule: Option<String>,
+    /// Who must pass it.
+    pub promise: Promise,
+    /// Where it can be played.
+    pub platform: Platform,
+    /// The limit on open descriptors under which the server is started, if any.
+    pub descriptors: Option<u32>,
+    /// What happens, in order.
+    pub steps: Vec<Step>,
+    /// The file and the line where it begins, for people who look for it.
+    pub place: String,
+}
+
+/// Who must pass a conversation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Promise {
+    /// This stage and every later one.
+    Since(String),
+    /// The solution of this name in `code/examples`; the stage of its chapter must not.
+    Example(String),
+}
+
+/// Where a conversation can be played.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Platform {
+    /// Everywhere.
+    Any,
+    /// Where a process can be sent SIGINT and SIGTERM.
+    Unix,
+    /// Where a process can be looked at in `/proc`, and sockets behave as in Linux.
+    Linux,
+}
+
+impl Platform {
+    /// Whether this machine is one of them.
+    pub fn is_here(self) -> bool {
+        match self {
+            Platform::Any => true,
+            Platform::Unix => cfg!(unix),
+            Platform::Linux => cfg!(target_os = "linux"),
+        }
+    }
+}
+
+/// One step: who does what.
+#[derive(Clone, Debug)]
+pub struct Step {
+    /// A client's name in this conversation, or `server`.
+    pub who: String,
+    /// What is done or expected.
+    pub action: Action,
+    /// How long the step may take; [`PATIENCE`] where it does not say.
+    pub within: Option<Duration>,
+    /// Whether this is the step at which a server with the fault falls short.
+    pub proves: bool,
+    /// The line in the file.
+    pub line: usize,
+}
+
+/// What a step does or expects.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Action {
+    /// The client connects.
+    Connects,
+    /// The client connects, sends its name, and writes to itself until that arrives: then the server
+    /// knows it.
+    Joins,
+    /// The client sends bytes: a line, or what `writes` says. `each_byte` gives every byte a packet
+    /// of its own; `may_fail` accepts that the server closes meanwhile.
+    Sends {
+        /// The bytes.
+        bytes: Vec<u8>,
+        /// How many times they are sent.
+        times: usize,
+        /// Whether every byte is a packet of its own.
+        each_byte: bool,
+        /// Whether the server may close the connection meanwhile.
+        may_fail: bool,
+    },
+    /// The client's next line is this one, as many times as it says.
+    Receives {
+        /// The line.
+        line: String,
+        /// How many times it comes.
+        times: usize,
+    },
+    /// The client's next line is any at all.
+    ReceivesAnything,
+    /// The client's next lines are those of several series, each in its own order, however mixed.
+    ReceivesMixed(Vec<Vec<String>>),
+    /// The client says that it has finished sending: it closes its outgoing half.
+    Finishes,
+    /// The client closes its connection.
+    Leaves,
+    /// The client resets its connection: no goodbye, and what was under way is lost.
+    Resets,
+    /// The client sees the end of the connection, and no line before it.
+    SeesEnd,
+    /// The server writes this line to stderr; `{alice}` stands for the address of alice.
+    Reports(String),
+    /// The server gets SIGINT, as from Ctrl-C.
+    GetsInterrupt,
+    /// The server gets SIGTERM.
+    GetsTerminate,
+    /// The server is stopped in its tracks (SIGSTOP), so that several things reach it at once.
+    IsPaused,
+    /// The server goes on (SIGCONT).
+    IsResumed,
+    /// Nobody can connect to the server any more.
+    RefusesConnections,
+    /// The server's memory never was more than this many megabytes above what it was at the start.
+    HasGrownLessThan(u64),
+    /// The server ends with this status.
+    Exits(i32),
+}
+
+impl Conversation {
+    /// Whether this stage, `04-broker` for example, must pass it.
+    pub fn is_promised_by(&self, stage: &str) -> bool {
+        matches!(&self.promise, Promise::Since(first) if first.as_str() <= stage)
+    }
+}
+
+/// A file of conversations that cannot be understood.
+#[derive(Debug)]
+pub struct Error(String);
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// Reads all conversations of the book, in the order of their files and in each file from the top.
+///
+/// # Errors
+///
+/// Says which file and line cannot be understood and what would be.
+pub fn all() -> Result<Vec<Conversation>, Error> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("conversations");
+    let unreadable = |error: io::Error| Error(format!("cannot read {}: {error}", folder.display()));
+    let mut files = fs::read_dir(&folder)
+        .map_err(unreadable)?
+        .map(|entry| entry.map(|entry| entry.path()))
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(unreadable)?;
+    files.sort();
+    let mut conversations: Vec<Conversation> = Vec::new();
+    for file in files {
+        let text = fs::read_to_string(&file).map_err(unreadable)?;
+        let name = file
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
+        for conversation in parse(&name, &text)? {
+            if let Some(twin) = conversations.iter().find(|c| c.name == conversation.name) {
+                return Err(Error(format!(
+                    "{}: the name {} is taken by the conversation at {}",
+                    conversation.place, conversation.name, twin.place
+                )));
+            }
+            conversations.push(conversation);
+        }
+    }
+    Ok(conversations)
+}
+
+/// Reads the conversations of one file, whose name is for messages.
+///
+/// # Errors
+///
+/// Says which line cannot be understood and what would be.
+pub fn parse(file: &str, text: &str) -> Result<Vec<Conversation>, Error> {
+    let document: KdlDocument = text.parse().map_err(|error: kdl::KdlError| {
+        let mut message = format!("{file}: not valid KDL");
+        for diagnostic in &error.diagnostics {
+            let line = line_of(text, diagnostic.span.offset());
+            let what = diagnostic.message.as_deref().unwrap_or("unexpected text");
+            // Writing to a string cannot fail.
+            let _ = write!(message, "; line {line}: {what}");
+        }
+        Error(message)
+    })?;
+    document
+        .nodes()
+        .iter()
+        .map(|node| conversation(node, &Source { file, text }))
+        .collect()
+}
+
+fn line_of(text: &str, offset: usize) -> usize {
+    text.as_bytes()[..offset.min(text.len())]
+        .iter()
+        .filter(|byte| **byte == b'\n')
+        .count()
+        + 1
+}
+
+struct Source<'a> {
+    file: &'a str,
+    text: &'a str,
+}
+
+impl Source<'_> {
+    fn line(&self, node: &KdlNode) -> usize {
+        line_of(self.text, node.name().span().offset())
+    }
+
+    fn error(&self, node: &KdlNode, what: impl fmt::Display) -> Error {
+        Error(format!("{}:{}: {what}", self.file, self.line(node)))
+    }
+}
+
+fn conversation(node: &KdlNode, source: &Source) -> Result<Conversation, Error> {
+    if node.name().value() != "conversation" {
+        return Err(source.error(node, "expected `conversation NAME since=\"NN-name\" { … }`"));
+    }
+    check_properties(
+        node,
+        &["since", "example", "rule", "on", "descriptors"],
+        source,
+    )?;
+    let text = |key: &str| node.get(key).and_then(KdlValue::as_string);
+    let name = text_arguments(node)
+        .first()
+        .map(|name| name.to_string())
+        .ok_or_else(|| source.error(node, "a conversation needs a name"))?;
+    let promise = match (text("since"), text("example")) {
+        (Some(stage), None) => Promise::Since(stage.to_string()),
+        (None, Some(example)) => Promise::Example(example.to_string()),
+        _ => {
+            return Err(source.error(
+                node,
+                "a conversation needs since=\"NN-name\" or example=\"NN-name\"",
+            ));
+        }
+    };
+    let platform = match text("on") {
+        None => Platform::Any,
+        Some("unix") => Platform::Unix,
+        Some("linux") => Platform::Linux,
+        Some(other) => {
+            return Err(source.error(node, format!("on={other}: expected unix or linux")));
+        }
+    };
+    let descriptors = number(node, "descriptors", source)?.map(|n| n as u32);
+    let mut children = node.iter_children();
+    let about = children
+        .next()
+        .filter(|child| child.name().value() == "about")
+        .and_then(|child| text_arguments(child).first().map(|text| text.to_string()))
+        .ok_or_else(|| source.error(node, "a conversation begins with `about \"…\"`"))?;
+    let mut steps = Vec::new();
+    for child in children {
+        push_steps(child, source, &[], &mut steps)?;
+    }
+    Ok(Conversation {
+        name,
+        about,
+        rule: text("rule").map(str::to_string),
+        promise,
+        platform,
+        descriptors,
+        steps,
+        place: format!("{}:{}", source.file, source.line(node)),
+    })
+}
+
+/// The arguments that are strings, without the properties.
+fn text_arguments(node: &KdlNode) -> Vec<&str> {
+    node.entries()
+        .iter()
+        .filter(|entry| entry.name().is_none())
+        .filter_map(|entry| entry.value().as_string())
+        .collect()
+}
+
+fn number(node: &KdlNode, key: &str, source: &Source) -> Result<Option<u64>, Error> {
+    let Some(value) = node.get(key) else {
+        return Ok(None);
+    };
+    let number = value
+        .as_integer()
+        .and_then(|number| u64::try_from(number).ok());
+    match number {
+        Some(number) => Ok(Some(number)),
+        None => Err(source.error(node, format!("{key}: expected a number"))),
+    }
+}
+
+fn check_properties(node: &KdlNode, known: &[&str], source: &Source) -> Result<(), Error> {
+    for entry in node.entries() {
+        if let Some(name) = entry.name()
+            && !known.contains(&name.value())
+        {
+            let known = if known.is_empty() {
+                "none".into()
+            } else {
+                known.join(", ")
+            };
+            return Err(source.error(
+                node,
+                format!(
+                    "unknown property {}; here there can be: {known}",
+                    name.value()
+                ),
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Appends the steps of a node: one, or with `repeat` as many as it asks for.
+fn push_steps(
+    node: &KdlNode,
+    source: &Source,
+    counts: &[usize],
+    steps: &mut Vec<Step>,
+) -> Result<(), Error> {
+    if node.name().value() == "repeat" {
+        let times = node
+            .get(0)
+            .and_then(KdlValue::as_integer)
+            .and_then(|number| usize::try_from(number).ok())
+            .ok_or_else(|| source.error(node, "expected `repeat NUMBER { … }`"))?;
+        for n in 1..=times {
+            for child in node.iter_children() {
+                push_steps(child, source, &[counts, &[n]].concat(), steps)?;
+            }
+        }
+        return Ok(());
+    }
+    let fill = |text: &str| match counts.last() {
+        Some(n) => text.replace("{n}", &n.to_string()),
+        None => text.to_string(),
+    };
+    let who = fill(node.name().value());
+    let arguments = text_arguments(node);
+    let Some((&verb, arguments)) = arguments.split_first() else {
+        return Err(source.error(node, "expected `NAME VERB …`, for example `alice connects`"));
+    };
+    let known: &[&str] = match verb {
+        "sends" | "writes" => &["times", "padded-to", "each-byte", "may-fail", "within"],
+        "receives" => &["times", "padded-to", "within", "proves"],
+        "receives-mixed" => &["times", "within", "proves"],
+        "has-grown" => &["less-than", "proves"],
+        _ => &["within", "proves"],
+    };
+    check_properties(node, known, source)?;
+    let argument = || {
+        arguments
+            .first()
+            .map(|text| fill(text))
+            .ok_or_else(|| source.error(node, format!("{verb} what? expected a text in quotes")))
+    };
+    let flag = |key: &str| node.get(key).and_then(KdlValue::as_bool).unwrap_or(false);
+    let times = number(node, "times", source)?.unwrap_or(1) as usize;
+    let padding = number(node, "padded-to", source)?.unwrap_or(0) as usize;
+    let sends = |bytes| Action::Sends {
+        bytes,
+        times,
+        each_byte: flag("each-byte"),
+        may_fail: flag("may-fail"),
+    };
+    let integers = || {
+        node.entries()
+            .iter()
+            .filter(|entry| entry.name().is_none())
+            .filter_map(|entry| entry.value().as_integer())
+    };
+    let action = if who == "server" {
+        match verb {
+            "reports" => Action::Reports(argument()?),
+            "gets-interrupt" => Action::GetsInterrupt,
+            "gets-terminate" => Action::GetsTerminate,
+            "is-paused" => Action::IsPaused,
+            "is-resumed" => Action::IsResumed,
+            "refuses-connections" => Action::RefusesConnections,
+            "has-grown" => {
+                Action::HasGrownLessThan(number(node, "less-than", source)?.ok_or_else(|| {
+                    source.error(node, "expected `has-grown less-than=MEGABYTES`")
+                })?)
+            }
+            "exits" => Action::Exits(
+                integers()
+                    .next()
+                    .and_then(|status| i32::try_from(status).ok())
+                    .ok_or_else(|| source.error(node, "expected `server exits STATUS`"))?,
+            ),
+            _ => {
+                return Err(source.error(
+                    node,
+                    format!(
+                        "the server cannot be told to `{verb}`; it reports, gets-interrupt, \
+                         gets-terminate, is-paused, is-resumed, refuses-connections, has-grown, exits"
+                    ),
+                ));
+            }
+        }
+    } else {
+        match verb {
+            "connects" => Action::Connects,
+            "joins" => Action::Joins,
+            "sends" => sends(format!("{:x<padding$}\n", argument()?).into_bytes()),
+            "writes" => {
+                let text = arguments.first().map(|text| fill(text)).unwrap_or_default();
+                let mut bytes = format!("{text:x<padding$}").into_bytes();
+                for byte in integers() {
+                    bytes.push(u8::try_from(byte).map_err(|_| {
+                        source.error(node, format!("{byte} is no byte; expected 0x00 to 0xff"))
+                    })?);
+                }
+                sends(bytes)
+            }
+            "receives" => Action::Receives {
+                line: format!("{:x<padding$}", argument()?),
+                times,
+            },
+            "receives-anything" => Action::ReceivesAnything,
+            "receives-mixed" => Action::ReceivesMixed(
+                arguments
+                    .iter()
+                    .map(|text| {
+                        (1..=times)
+                            .map(|n| text.replace("{n}", &n.to_string()))
+                            .collect()
+                    })
+                    .collect(),
+            ),
+            "finishes" => Action::Finishes,
+            "leaves" => Action::Leaves,
+            "resets" => Action::Resets,
+            "sees-end" => Action::SeesEnd,
+            _ => {
+                return Err(source.error(
+                    node,
+                    format!(
+                        "a client cannot `{verb}`; it connects, joins, sends, writes, receives, \
+                         receives-anything, receives-mixed, finishes, leaves, resets, sees-end"
+                    ),
+                ));
+            }
+        }
+    };
+    steps.push(Step {
+        who,
+        action,
+        within: number(node, "within", source)?.map(Duration::from_secs),
+        proves: flag("proves"),
+        line: source.line(node),
+    });
+    Ok(())
+}

@@ -1,0 +1,676 @@
+//! The engine that plays a [`Conversation`] against a real server over real sockets.
+
+use std::{
+    collections::HashMap,
+    ffi::OsString,
+    fmt::Write as _,
+    io::{self, BufRead, BufReader, ErrorKind, Read, Write},
+    net::{Shutdown, SocketAddr, TcpStream},
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc},
+    thread,
+    time::{Duration, Instant},
+};
+
+use socket2::SockRef;
+use wait_timeout::ChildExt;
+
+use crate::conversation::{Action, Conversation, PATIENCE, Step};
+
+/// How long a server may take to say `listening on IP:PORT`.
+const START: Duration = Duration::from_secs(20);
+
+/// How a conversation went.
+#[derive(Debug)]
+pub struct Outcome {
+    /// The conversation as it went, line by line, with made-up port numbers so that two runs compare.
+    pub transcript: String,
+    /// Where and how the server fell short of it, if it did.
+    pub shortfall: Option<Shortfall>,
+}
+
+/// The step at which a server did not do what a conversation expects.
+#[derive(Debug)]
+pub struct Shortfall {
+    /// The step.
+    pub step: Step,
+    /// What should have been seen, and what was.
+    pub what: String,
+}
+
+/// A server program that was started for one conversation, and is ended with this value.
+#[derive(Debug)]
+pub struct Server {
+    child: Child,
+    addr: SocketAddr,
+    reports: Arc<Reports>,
+    /// Of memory, in kilobytes, when it had started.
+    memory_at_start: Option<u64>,
+}
+
+/// The lines that a server has written to stderr.
+#[derive(Debug, Default)]
+struct Reports {
+    lines: Mutex<Lines>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Lines {
+    written: Vec<String>,
+    /// Whether no more can come.
+    ended: bool,
+    /// How many of them a conversation has been through.
+    seen: usize,
+}
+
+impl Reports {
+    fn lock(&self) -> MutexGuard<'_, Lines> {
+        // A panic elsewhere cannot leave a list of lines half-changed.
+        self.lines.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Server {
+    /// Starts a program of the book on a free port of loopback, with a limit on its open descriptors
+    /// where there is one, and waits until it listens.
+    ///
+    /// # Errors
+    ///
+    /// Says why the program cannot be started, or what it said instead of `listening on IP:PORT`.
+    pub fn start(program: &std::path::Path, descriptors: Option<u32>) -> Result<Server, String> {
+        let addr = OsString::from("127.0.0.1:0");
+        let mut command = match descriptors {
+            None => Command::new(program),
+            Some(limit) => {
+                // The standard library cannot set a limit for a child; every Unix shell can.
+                let mut shell = Command::new("sh");
+                shell.arg("-c");
+                shell.arg(format!("ulimit -n {limit} && exec \"$0\" \"$@\""));
+                shell.arg(program);
+                shell
+            }
+        };
+        let mut child = command
+            .arg(addr)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .map_err(|error| format!("cannot start {}: {error}", program.display()))?;
+        let reports = Arc::new(Reports::default());
+        if let Some(stderr) = child.stderr.take() {
+            let reports = Arc::clone(&reports);
+            thread::spawn(move || {
+                // A line that is not UTF-8 is none that the specification fixes: the last is read.
+                for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+                    reports.lock().written.push(line);
+                    reports.changed.notify_all();
+                }
+                reports.lock().ended = true;
+                reports.changed.notify_all();
+            });
+        }
+        let (sender, first_line) = mpsc::channel();
+        if let Some(stdout) = child.stdout.take() {
+            thread::spawn(move || {
+                let mut stdout = BufReader::new(stdout);
+                let mut line = String::new();
+                let read = stdout.read_line(&mut line).map(|_| line);
+                // Nobody waits any more where the start took too long.
+                let _ = sender.send(read);
+                // Whatever follows is read, so that the server never waits for us.
+                let _ = io::copy(&mut stdout, &mut io::sink());
+            });
+        }
+        let line = first_line.recv_timeout(START);
+        let mut server = Server {
+            child,
+            addr: SocketAddr::from(([127, 0, 0, 1], 0)),
+            reports,
+            memory_at_start: None,
+        };
+        let said = match line {
+            Ok(Ok(line)) => line,
+            Ok(Err(error)) => return Err(format!("cannot read the server's stdout: {error}")),
+            Err(_) => {
+                return Err(format!(
+                    "the server said nothing within {} s",
+                    START.as_secs()
+                ));
+            }
+        };
+        server.addr = said
+            .trim_end()
+            .strip_prefix("listening on ")
+            .and_then(|addr| addr.parse().ok())
+            .ok_or_else(|| {
+                let reports = server.reports.lock().written.join("; ");
+                format!(
+                    "expected `listening on IP:PORT`, the server said `{}` {reports}",
+                    said.trim_end()
+                )
+            })?;
+        server.memory_at_start = server.memory();
+        Ok(server)
+    }
+
+    /// Where it listens.
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// The most memory that the server ever had, in kilobytes; known on Linux only.
+    fn memory(&self) -> Option<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).ok()?;
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmHWM:"))?;
+        line.trim().trim_end_matches(" kB").parse().ok()
+    }
+
+    /// Sends the server a signal.
+    ///
+    /// # Errors
+    ///
+    /// Says so where there are no signals, or the server has ended.
+    pub fn signal(&self, signal: Signal) -> Result<(), String> {
+        #[cfg(unix)]
+        {
+            use rustix::process::{Pid, Signal as Unix, kill_process};
+            let signal = match signal {
+                Signal::Interrupt => Unix::INT,
+                Signal::Terminate => Unix::TERM,
+                Signal::Pause => Unix::STOP,
+                Signal::Resume => Unix::CONT,
+            };
+            i32::try_from(self.child.id())
+                .ok()
+                .and_then(Pid::from_raw)
+                .ok_or_else(|| "the server has no process id".to_string())
+                .and_then(|pid| kill_process(pid, signal).map_err(|error| error.to_string()))
+                .map_err(|error| format!("cannot signal the server: {error}"))
+        }
+        #[cfg(not(unix))]
+        {
+            let _ = signal;
+            Err("this system has no signals".into())
+        }
+    }
+
+    /// Waits until the server has ended.
+    ///
+    /// # Errors
+    ///
+    /// Says so if it has not in that time.
+    pub fn wait(&mut self, within: Duration) -> Result<ExitStatus, String> {
+        match self.child.wait_timeout(within) {
+            Ok(Some(status)) => Ok(status),
+            Ok(None) => Err(format!(
+                "the server still runs after {} s",
+                within.as_secs()
+            )),
+            Err(error) => Err(format!("cannot wait for the server: {error}")),
+        }
+    }
+
+    /// Waits until the server has written this line to stderr, after those that were seen before.
+    fn reports(&self, wanted: &str, deadline: Instant) -> Result<(), String> {
+        let mut lines = self.reports.lock();
+        loop {
+            if let Some(found) = lines.written[lines.seen..]
+                .iter()
+                .position(|line| line == wanted)
+            {
+                lines.seen += found + 1;
+                return Ok(());
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if lines.ended || left.is_zero() {
+                let new = lines.written[lines.seen..].join("`, `");
+                return Err(match new.is_empty() {
+                    true => {
+                        format!("expected the server to report `{wanted}`; it reported nothing")
+                    }
+                    false => {
+                        format!("expected the server to report `{wanted}`; it reported `{new}`")
+                    }
+                });
+            }
+            lines = self
+                .reports
+                .changed
+                .wait_timeout(lines, left)
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // It may have ended by itself; there is nothing to kill then.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A signal to a server.
+#[derive(Clone, Copy, Debug)]
+pub enum Signal {
+    /// As from Ctrl-C.
+    Interrupt,
+    /// As from a service manager.
+    Terminate,
+    /// Stop in its tracks.
+    Pause,
+    /// Go on.
+    Resume,
+}
+
+/// Plays a conversation against a server that was started for it. Steps that do not say how long
+/// they may take get `patience`.
+pub fn play(
+    conversation: &Conversation,
+    server: &mut Server,
+    patience: Option<Duration>,
+) -> Outcome {
+    let width = conversation
+        .steps
+        .iter()
+        .map(|step| step.who.len())
+        .chain(["server".len()])
+        .max()
+        .unwrap_or(0);
+    let mut stage = Stage {
+        server,
+        clients: HashMap::new(),
+        connections: 0,
+        transcript: String::new(),
+        width,
+    };
+    stage.note("server", '|', "listening on 127.0.0.1:8080");
+    for step in &conversation.steps {
+        let within = match patience {
+            Some(patience) if step.proves => step.within.unwrap_or(patience).min(patience),
+            _ => step.within.unwrap_or(PATIENCE),
+        };
+        if let Err(what) = stage.take(step, within) {
+            let short = what
+                .split_once("; ")
+                .map_or(what.as_str(), |(_, seen)| seen);
+            stage.note(&step.who, '!', short);
+            return Outcome {
+                transcript: stage.transcript,
+                shortfall: Some(Shortfall {
+                    step: step.clone(),
+                    what,
+                }),
+            };
+        }
+    }
+    Outcome {
+        transcript: stage.transcript,
+        shortfall: None,
+    }
+}
+
+struct Client {
+    stream: TcpStream,
+    received: Vec<u8>,
+    /// As the transcript shows it.
+    shown_addr: String,
+    real_addr: String,
+}
+
+struct Stage<'a> {
+    server: &'a mut Server,
+    clients: HashMap<String, Client>,
+    connections: u16,
+    transcript: String,
+    width: usize,
+}
+
+impl Stage<'_> {
+    fn note(&mut self, who: &str, mark: char, text: &str) {
+        let width = self.width;
+        // Writing to a string cannot fail.
+        let _ = writeln!(
+            self.transcript,
+            "{}",
+            format!("{who:width$} {mark} {text}").trim_end()
+        );
+    }
+
+    fn take(&mut self, step: &Step, within: Duration) -> Result<(), String> {
+        let deadline = Instant::now() + within;
+        let who = step.who.as_str();
+        match &step.action {
+            Action::Connects => {
+                self.connect(who, within)?;
+                self.note(who, '*', "connects");
+            }
+            Action::Joins => {
+                let greeting = format!("from {who}: am I in?");
+                self.connect(who, within)?;
+                self.note(who, '*', "connects");
+                self.client(who)?.send(
+                    format!("{who}\n{who}: am I in?\n").as_bytes(),
+                    false,
+                    deadline,
+                )?;
+                self.note(who, '>', who);
+                self.note(who, '>', &format!("{who}: am I in?"));
+                let line = self.client(who)?.expect_line(&greeting, within)?;
+                self.note(who, '<', &line);
+            }
+            Action::Sends {
+                bytes,
+                times,
+                each_byte,
+                may_fail,
+            } => {
+                let client = self.client(who)?;
+                for _ in 0..*times {
+                    match client.send(bytes, *each_byte, deadline) {
+                        Ok(()) => {}
+                        Err(_) if *may_fail => break,
+                        Err(error) => return Err(error),
+                    }
+                }
+                self.note(who, '>', &counted(&shown(bytes), *times));
+            }
+            Action::Receives { line, times } => {
+                let client = self.client(who)?;
+                for _ in 0..*times {
+                    client.expect_line(line, deadline.saturating_duration_since(Instant::now()))?;
+                }
+                self.note(who, '<', &counted(&shown(line.as_bytes()), *times));
+            }
+            Action::ReceivesAnything => match self.client(who)?.line(within)? {
+                Some(line) => self.note(who, '<', &line),
+                None => return Err("expected a line; the connection ended".into()),
+            },
+            Action::ReceivesMixed(series) => {
+                let mut next = vec![0; series.len()];
+                let total: usize = series.iter().map(Vec::len).sum();
+                for _ in 0..total {
+                    let Some(line) = self
+                        .client(who)?
+                        .line(deadline.saturating_duration_since(Instant::now()))?
+                    else {
+                        return Err(format!("expected {total} lines; the connection ended"));
+                    };
+                    let found = series
+                        .iter()
+                        .zip(&next)
+                        .position(|(lines, next)| lines.get(*next) == Some(&line));
+                    match found {
+                        Some(index) => next[index] += 1,
+                        None => {
+                            let wanted: Vec<&str> = series
+                                .iter()
+                                .zip(&next)
+                                .filter_map(|(lines, next)| lines.get(*next).map(String::as_str))
+                                .collect();
+                            return Err(format!(
+                                "expected one of `{}`; the line is `{line}`",
+                                wanted.join("`, `")
+                            ));
+                        }
+                    }
+                }
+                self.note(
+                    who,
+                    '<',
+                    &format!("{total} lines, those of each sender in order"),
+                );
+            }
+            Action::Finishes => {
+                let client = self.client(who)?;
+                client
+                    .stream
+                    .shutdown(Shutdown::Write)
+                    .map_err(|error| format!("cannot finish sending: {error}"))?;
+                self.note(who, '*', "finishes sending");
+            }
+            Action::Leaves => {
+                self.clients.remove(who);
+                self.note(who, '*', "closes the connection");
+            }
+            Action::Resets => {
+                if let Some(client) = self.clients.remove(who) {
+                    SockRef::from(&client.stream)
+                        .set_linger(Some(Duration::ZERO))
+                        .map_err(|error| format!("cannot reset: {error}"))?;
+                }
+                self.note(who, '*', "resets the connection");
+            }
+            Action::SeesEnd => match self.client(who)?.line(within) {
+                Ok(None) => self.note(who, '*', "sees the end of the connection"),
+                Ok(Some(line)) => return Err(format!("expected the end; a line came: `{line}`")),
+                Err(error) => {
+                    let seen = error
+                        .split_once("; ")
+                        .map_or(error.as_str(), |(_, seen)| seen);
+                    return Err(format!("expected the end of the connection; {seen}"));
+                }
+            },
+            Action::Reports(line) => {
+                let mut wanted = line.clone();
+                let mut shown = line.clone();
+                for (name, client) in &self.clients {
+                    let mark = format!("{{{name}}}");
+                    wanted = wanted.replace(&mark, &client.real_addr);
+                    shown = shown.replace(&mark, &client.shown_addr);
+                }
+                self.server.reports(&wanted, deadline)?;
+                self.note("server", '|', &shown);
+            }
+            Action::GetsInterrupt => {
+                self.server.signal(Signal::Interrupt)?;
+                self.note("server", '*', "gets Ctrl-C");
+            }
+            Action::GetsTerminate => {
+                self.server.signal(Signal::Terminate)?;
+                self.note("server", '*', "gets SIGTERM");
+            }
+            Action::IsPaused => {
+                self.server.signal(Signal::Pause)?;
+                self.note("server", '*', "is paused");
+            }
+            Action::IsResumed => {
+                self.server.signal(Signal::Resume)?;
+                self.note("server", '*', "goes on");
+            }
+            Action::RefusesConnections => {
+                // A server that still listens takes the connection; one that is about to close its
+                // listener resets it. So each try waits for an event, never for time to pass.
+                loop {
+                    match TcpStream::connect_timeout(&self.server.addr, within) {
+                        Err(_) => break,
+                        Ok(_) if Instant::now() < deadline => thread::yield_now(),
+                        Ok(_) => {
+                            return Err(
+                                "expected that nobody can connect; the server accepts".into()
+                            );
+                        }
+                    }
+                }
+                self.note("server", '*', "refuses connections");
+            }
+            Action::HasGrownLessThan(limit) => {
+                let start = self.server.memory_at_start;
+                let (Some(start), Some(now)) = (start, self.server.memory()) else {
+                    return Err("the memory of the server cannot be read; it has ended".into());
+                };
+                let grown = now.saturating_sub(start) / 1024;
+                if grown >= *limit {
+                    return Err(format!(
+                        "expected the memory of the server to grow by less than {limit} MB; it has grown by {grown} MB"
+                    ));
+                }
+                self.note("server", '*', &format!("has grown by less than {limit} MB"));
+            }
+            Action::Exits(wanted) => {
+                let status = self
+                    .server
+                    .wait(within)
+                    .map_err(|error| format!("expected the server to end; {error}"))?;
+                if status.code() != Some(*wanted) {
+                    return Err(format!("expected exit status {wanted}; it was {status}"));
+                }
+                self.note("server", '*', &format!("ends with status {wanted}"));
+            }
+        }
+        Ok(())
+    }
+
+    fn connect(&mut self, who: &str, within: Duration) -> Result<(), String> {
+        let refused = |error: io::Error| format!("expected to connect; {error}");
+        let stream = TcpStream::connect_timeout(&self.server.addr, within).map_err(refused)?;
+        // Every write is a packet of its own, so that `each-byte` means what it says.
+        stream.set_nodelay(true).map_err(refused)?;
+        self.connections += 1;
+        let client = Client {
+            real_addr: stream.local_addr().map_err(refused)?.to_string(),
+            shown_addr: format!("127.0.0.1:{}", 50_000 + u32::from(self.connections)),
+            stream,
+            received: Vec::new(),
+        };
+        self.clients.insert(who.to_string(), client);
+        Ok(())
+    }
+
+    fn client(&mut self, who: &str) -> Result<&mut Client, String> {
+        self.clients
+            .get_mut(who)
+            .ok_or_else(|| format!("{who} is not connected: the conversation is wrong"))
+    }
+}
+
+impl Client {
+    fn send(&mut self, bytes: &[u8], each_byte: bool, deadline: Instant) -> Result<(), String> {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let lost = |error: io::Error| match error.kind() {
+            ErrorKind::WouldBlock | ErrorKind::TimedOut => {
+                "expected to send; the server does not read".to_string()
+            }
+            _ => format!("expected to send; the connection is lost: {error}"),
+        };
+        self.stream
+            .set_write_timeout(Some(left.max(Duration::from_millis(1))))
+            .map_err(lost)?;
+        match each_byte {
+            true => bytes
+                .iter()
+                .try_for_each(|byte| self.stream.write_all(&[*byte])),
+            false => self.stream.write_all(bytes),
+        }
+        .map_err(lost)
+    }
+
+    /// The next line without its line ending, or `None` at the end of the connection.
+    fn line(&mut self, within: Duration) -> Result<Option<String>, String> {
+        let deadline = Instant::now() + within;
+        loop {
+            if let Some(end) = self.received.iter().position(|byte| *byte == b'\n') {
+                let line: Vec<u8> = self.received.drain(..=end).collect();
+                return match String::from_utf8(line) {
+                    Ok(line) => Ok(Some(line.trim_end_matches('\n').to_string())),
+                    Err(error) => Err(format!(
+                        "expected UTF-8; the line is `{}`",
+                        shown(error.as_bytes())
+                    )),
+                };
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(self.nothing(within));
+            }
+            let mut buffer = [0; 16 * 1024];
+            let read = self
+                .stream
+                .set_read_timeout(Some(left))
+                .and_then(|()| self.stream.read(&mut buffer));
+            match read {
+                Ok(0) if self.received.is_empty() => return Ok(None),
+                Ok(0) => {
+                    return Err(format!(
+                        "expected whole lines; the connection ended after `{}`",
+                        shown(&self.received)
+                    ));
+                }
+                Ok(count) => self.received.extend_from_slice(&buffer[..count]),
+                Err(error) => match error.kind() {
+                    ErrorKind::WouldBlock | ErrorKind::TimedOut => return Err(self.nothing(within)),
+                    ErrorKind::Interrupted => {}
+                    // A server may close a connection on which it has not read everything; what a
+                    // client sees then is a reset, and that is an end too.
+                    ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted
+                        if self.received.is_empty() =>
+                    {
+                        return Ok(None);
+                    }
+                    _ => return Err(format!("expected a line; the connection is lost: {error}")),
+                },
+            }
+        }
+    }
+
+    fn nothing(&self, within: Duration) -> String {
+        let seconds = within.as_secs_f64().ceil();
+        match self.received.is_empty() {
+            true => format!("expected a line; nothing comes within {seconds} s"),
+            false => format!(
+                "expected a line; only `{}` comes within {seconds} s",
+                shown(&self.received)
+            ),
+        }
+    }
+
+    fn expect_line(&mut self, wanted: &str, within: Duration) -> Result<String, String> {
+        match self.line(within) {
+            Ok(Some(line)) if line == wanted => Ok(line),
+            Ok(Some(line)) => Err(format!("expected `{wanted}`; the line is `{line}`")),
+            Ok(None) => Err(format!("expected `{wanted}`; the connection ended")),
+            Err(error) => {
+                let seen = error
+                    .split_once("; ")
+                    .map_or(error.as_str(), |(_, seen)| seen);
+                Err(format!("expected `{wanted}`; {seen}"))
+            }
+        }
+    }
+}
+
+fn counted(text: &str, times: usize) -> String {
+    match times {
+        1 => text.to_string(),
+        times => format!("{text}  ({times} times)"),
+    }
+}
+
+/// Bytes as a reader would write them: a line without its ending, and anything unusual escaped.
+fn shown(bytes: &[u8]) -> String {
+    let line = bytes.strip_suffix(b"\n").unwrap_or(bytes);
+    let mut text = String::new();
+    for chunk in line.utf8_chunks() {
+        for c in chunk.valid().chars() {
+            match c.is_control() {
+                true => text.extend(c.escape_default()),
+                false => text.push(c),
+            }
+        }
+        for byte in chunk.invalid() {
+            // Writing to a string cannot fail.
+            let _ = write!(text, "\\x{byte:02x}");
+        }
+    }
+    const LONGEST: usize = 60;
+    if text.chars().count() > LONGEST {
+        let start: String = text.chars().take(LONGEST / 2).collect();
+        text = format!("{start}…  ({} bytes)", bytes.len());
+    }
+    text
+}

@@ -1,0 +1,356 @@
+//! The programs of the book, played with over real sockets.
+//!
+//! - *Nothing lost*: every conversation against the stage that first promises it and every later one.
+//! - *The ledger of faults* (`src/en/faults.md`): each fault is in the stages that the ledger says, and
+//!   in no other.
+//! - *The exercises*: each solution passes its conversation, the stage of its chapter does not, and the
+//!   solution still keeps what that stage promises.
+//! - *The transcripts* that the chapters show (`code/transcripts/STAGE/CONVERSATION.txt`) are how these
+//!   conversations go.
+
+use std::{fs, path::Path, process::ExitCode, time::Duration};
+
+use companion::{
+    conversation::{self, Conversation, Promise},
+    play::{self, Outcome, Server},
+    stages::{self, Stages},
+};
+use libtest_mimic::{Arguments, Failed, Trial};
+use pulldown_cmark::{Event, Options, Parser, Tag, TagEnd};
+
+/// Stages that are no servers.
+const CLIENTS: [&str; 1] = ["07-client"];
+
+/// What a solution or an alternative gives up of what its stage promises: the example, the
+/// conversation, and the reason.
+const EXCEPTIONS: [(&str, &str, &str); 0] = [];
+
+/// How long to wait for what a server with a fault does not do. Any time would do for the fault; a
+/// server without it must not need longer.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Tests that are under way at once. They wait for sockets more than they compute.
+const THREADS: usize = 8;
+
+type Result<T> = std::result::Result<T, String>;
+
+fn main() -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads.get_or_insert(THREADS);
+    match trials() {
+        Ok(trials) => libtest_mimic::run(&arguments, trials).exit_code(),
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn trials() -> Result<Vec<Trial>> {
+    let stages = stages::build()?;
+    let conversations = conversation::all().map_err(|error| error.to_string())?;
+    let mut trials = Vec::new();
+    nothing_lost(stages, &conversations, &mut trials);
+    faults(stages, &conversations, &mut trials)?;
+    exercises(stages, &conversations, &mut trials)?;
+    transcripts(stages, &conversations, &mut trials)?;
+    trials.push(Trial::test("exceptions are needed", || {
+        for (example, name, reason) in EXCEPTIONS {
+            println!("exception: {example} and {name}: {reason}");
+        }
+        Ok(())
+    }));
+    Ok(trials)
+}
+
+fn servers(stages: &Stages) -> Vec<&str> {
+    let mut names = stages.names();
+    names.retain(|name| !CLIENTS.contains(name));
+    names
+}
+
+/// The stage that an example belongs to: the one with its number.
+fn stage_of<'a>(stages: &'a Stages, example: &str) -> Result<&'a str> {
+    stages
+        .names()
+        .into_iter()
+        .find(|stage| stage[..3] == example[..3])
+        .ok_or_else(|| {
+            format!(
+                "code/examples/{example}.rs: there is no stage {}…",
+                &example[..3]
+            )
+        })
+}
+
+fn trial(
+    name: String,
+    conversation: &Conversation,
+    program: &Path,
+    judge: impl FnOnce(&Conversation, Outcome) -> std::result::Result<(), Failed> + Send + 'static,
+    patience: Option<Duration>,
+) -> Trial {
+    let program = program.to_path_buf();
+    let conversation = conversation.clone();
+    let ignored = !conversation.platform.is_here();
+    Trial::test(name, move || {
+        let mut server = Server::start(&program, conversation.descriptors)?;
+        let outcome = play::play(&conversation, &mut server, patience);
+        judge(&conversation, outcome)
+    })
+    .with_ignored_flag(ignored)
+}
+
+fn passes(conversation: &Conversation, outcome: Outcome) -> std::result::Result<(), Failed> {
+    match outcome.shortfall {
+        None => Ok(()),
+        Some(shortfall) => Err(format!(
+            "companion/conversations/{}: {}\n  line {}: {}\n\n{}",
+            conversation.place,
+            conversation.about,
+            shortfall.step.line,
+            shortfall.what,
+            outcome.transcript
+        )
+        .into()),
+    }
+}
+
+fn falls_short(conversation: &Conversation, outcome: Outcome) -> std::result::Result<(), Failed> {
+    let place = &conversation.place;
+    match outcome.shortfall {
+        Some(shortfall) if shortfall.step.proves => Ok(()),
+        Some(shortfall) => Err(format!(
+            "companion/conversations/{place}: it should fall short at the step marked `proves`, but it \
+             does at line {}: {}\n\n{}",
+            shortfall.step.line, shortfall.what, outcome.transcript
+        )
+        .into()),
+        None => Err(format!(
+            "companion/conversations/{place}: it should fall short at the step marked `proves`, but it \
+             does not: the fault is gone, or no longer shown; correct src/en/faults.md or the \
+             conversation\n\n{}",
+            outcome.transcript
+        )
+        .into()),
+    }
+}
+
+fn nothing_lost(stages: &Stages, conversations: &[Conversation], trials: &mut Vec<Trial>) {
+    for server in servers(stages) {
+        for conversation in conversations {
+            if conversation.is_promised_by(server)
+                && let Ok(program) = stages.program(server)
+            {
+                let name = format!("{server} keeps {}", conversation.name);
+                trials.push(trial(name, conversation, program, passes, None));
+            }
+        }
+    }
+}
+
+/// One row of the ledger.
+struct Fault {
+    number: String,
+    first: String,
+    closed: String,
+    shown_by: String,
+}
+
+/// Reads the table of `src/en/faults.md`: number, fault, first stage, closing stage, shown by.
+fn ledger() -> Result<Vec<Fault>> {
+    let file = stages::root().join("src/en/faults.md");
+    let text = fs::read_to_string(&file).map_err(|error| format!("src/en/faults.md: {error}"))?;
+    let mut rows: Vec<Vec<String>> = Vec::new();
+    for event in Parser::new_ext(&text, Options::ENABLE_TABLES) {
+        match event {
+            Event::Start(Tag::TableRow) => rows.push(Vec::new()),
+            Event::Start(Tag::TableCell) => {
+                if let Some(row) = rows.last_mut() {
+                    row.push(String::new());
+                }
+            }
+            Event::Text(text) | Event::Code(text) => {
+                if let Some(cell) = rows.last_mut().and_then(|row| row.last_mut()) {
+                    cell.push_str(&text);
+                }
+            }
+            Event::End(TagEnd::Table) => break,
+            _ => {}
+        }
+    }
+    rows.into_iter()
+        .map(|row| match <[String; 5]>::try_from(row) {
+            Ok([number, _, first, closed, shown_by]) => Ok(Fault {
+                number,
+                first,
+                closed,
+                shown_by,
+            }),
+            Err(row) => Err(format!(
+                "src/en/faults.md: expected 5 cells in each row, found {row:?}"
+            )),
+        })
+        .collect()
+}
+
+fn faults(stages: &Stages, conversations: &[Conversation], trials: &mut Vec<Trial>) -> Result<()> {
+    let ledger = ledger()?;
+    let numbers: Vec<&str> = ledger.iter().map(|fault| fault.number.as_str()).collect();
+    let expected: Vec<String> = (1..=20).map(|n| n.to_string()).collect();
+    if numbers != expected {
+        return Err(format!(
+            "src/en/faults.md: expected the faults 1 to 20 in order, found {}",
+            numbers.join(", ")
+        ));
+    }
+    for fault in ledger {
+        let Fault {
+            number,
+            first,
+            closed,
+            shown_by,
+        } = fault;
+        if let Some(test) = shown_by.strip_prefix("cargo test --test ") {
+            if !stages::root().join(format!("tests/{test}.rs")).is_file() {
+                return Err(format!(
+                    "src/en/faults.md: fault {number}: there is no test {test}"
+                ));
+            }
+            continue;
+        }
+        let conversation = conversations
+            .iter()
+            .find(|conversation| conversation.name == shown_by)
+            .ok_or_else(|| {
+                format!("src/en/faults.md: fault {number}: there is no conversation {shown_by}")
+            })?;
+        if first == "never" {
+            continue;
+        }
+        if conversation.promise != Promise::Since(closed.clone()) {
+            return Err(format!(
+                "src/en/faults.md: fault {number} is closed in {closed}, but {} has another `since`",
+                conversation.place
+            ));
+        }
+        stages
+            .program(&first)
+            .map_err(|error| format!("src/en/faults.md: fault {number}: {error}"))?;
+        for server in servers(stages) {
+            if first.as_str() <= server && server < closed.as_str() {
+                let name = format!("{server} has fault {number}: not {shown_by}");
+                let program = stages.program(server)?;
+                trials.push(trial(
+                    name,
+                    conversation,
+                    program,
+                    falls_short,
+                    Some(PATIENCE),
+                ));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn exercises(
+    stages: &Stages,
+    conversations: &[Conversation],
+    trials: &mut Vec<Trial>,
+) -> Result<()> {
+    for conversation in conversations {
+        if let Promise::Example(example) = &conversation.promise {
+            let name = format!("example {example} solves {}", conversation.name);
+            let solution = stages.example(example)?;
+            trials.push(trial(name, conversation, solution, passes, None));
+            let stage = stage_of(stages, example)?;
+            let name = format!("{stage} leaves to an exercise: {}", conversation.name);
+            let program = stages.program(stage)?;
+            trials.push(trial(
+                name,
+                conversation,
+                program,
+                falls_short,
+                Some(PATIENCE),
+            ));
+        }
+    }
+    for example in stages.examples() {
+        let stage = stage_of(stages, example)?;
+        if CLIENTS.contains(&stage) {
+            continue;
+        }
+        for conversation in conversations.iter().filter(|c| c.is_promised_by(stage)) {
+            let excepted = EXCEPTIONS
+                .iter()
+                .any(|(name, broken, _)| *name == example && *broken == conversation.name);
+            let program = stages.example(example)?;
+            trials.push(match excepted {
+                false => {
+                    let name = format!("example {example} keeps {}", conversation.name);
+                    trial(name, conversation, program, passes, None)
+                }
+                true => {
+                    let name = format!("example {example} gives up {}", conversation.name);
+                    let judge = |_: &Conversation, outcome: Outcome| match outcome.shortfall {
+                        Some(_) => Ok(()),
+                        None => {
+                            Err("the exception is not needed: remove it from EXCEPTIONS".into())
+                        }
+                    };
+                    trial(name, conversation, program, judge, Some(PATIENCE))
+                }
+            });
+        }
+    }
+    Ok(())
+}
+
+fn transcripts(
+    stages: &Stages,
+    conversations: &[Conversation],
+    trials: &mut Vec<Trial>,
+) -> Result<()> {
+    let folder = stages::root().join("code/transcripts");
+    let list = |folder: &Path| -> Result<Vec<std::path::PathBuf>> {
+        fs::read_dir(folder)
+            .and_then(|entries| {
+                entries
+                    .map(|entry| entry.map(|entry| entry.path()))
+                    .collect()
+            })
+            .map_err(|error| format!("{}: {error}", folder.display()))
+    };
+    for file in list(&folder)?
+        .iter()
+        .map(|folder| list(folder))
+        .collect::<Result<Vec<_>>>()?
+        .concat()
+    {
+        let part = |path: Option<&Path>| {
+            path.and_then(Path::file_stem)
+                .unwrap_or_default()
+                .to_string_lossy()
+                .into_owned()
+        };
+        let (stage, wanted) = (part(file.parent()), part(Some(&file)));
+        let conversation = conversations
+            .iter()
+            .find(|conversation| conversation.name == wanted)
+            .ok_or_else(|| format!("{}: there is no conversation {wanted}", file.display()))?;
+        let name = format!("transcript {stage}/{wanted}");
+        let judge = move |_: &Conversation, outcome: Outcome| {
+            expect_test::expect_file![&file].assert_eq(&outcome.transcript);
+            Ok(())
+        };
+        trials.push(trial(
+            name,
+            conversation,
+            stages.program(&stage)?,
+            judge,
+            Some(PATIENCE),
+        ));
+    }
+    Ok(())
+}
