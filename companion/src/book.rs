@@ -16,12 +16,6 @@ use tracing::level_filters::LevelFilter;
 use tracing::subscriber::Interest;
 use tracing::{Event, Level, Metadata, Subscriber, span};
 
-/// The folder that holds this book's `book.toml`, whatever folder the reader stands in.
-pub fn default_root() -> PathBuf {
-    let companion = Path::new(env!("CARGO_MANIFEST_DIR"));
-    companion.parent().unwrap_or(companion).to_path_buf()
-}
-
 /// A book that has been written to a folder.
 #[derive(Debug)]
 pub struct Built {
@@ -60,16 +54,19 @@ pub fn build(root: &Path, dir: &Path, live_reload: Option<&str>) -> Result<Built
     let mut warnings = Vec::new();
     for (level, message) in log.take() {
         // A missing file was reported above, with the line of the chapter, which mdBook does not tell.
-        let known = |fault: &String| {
-            include_in(&message).is_some_and(|include| fault.contains(include))
-        };
+        let known =
+            |fault: &String| include_in(&message).is_some_and(|include| fault.contains(include));
         if level == Level::WARN {
             warnings.push(message);
         } else if !faults.iter().any(known) {
             faults.push(message);
         }
     }
-    Ok(Built { index, faults, warnings })
+    Ok(Built {
+        index,
+        faults,
+        warnings,
+    })
 }
 
 /// Refuses a folder that [`build`] must not empty: one that holds anything but a built book.
@@ -89,7 +86,9 @@ pub fn check_target(dir: &Path) -> Result<()> {
     }
     // mdBook writes each of these into every book, and the three together hardly occur elsewhere.
     // A repository would lose its history with the rest: the emptying spares no hidden file.
-    let is_book = [".nojekyll", "index.html", "toc.html"].iter().all(|name| dir.join(name).is_file());
+    let is_book = [".nojekyll", "index.html", "toc.html"]
+        .iter()
+        .all(|name| dir.join(name).is_file());
     if !is_book || dir.join(".git").exists() {
         bail!(
             "{} is not empty and is no book built earlier, so it is left alone; name another folder",
@@ -124,7 +123,12 @@ fn broken_includes(book: &MDBook) -> Vec<String> {
     let source = book.source_dir();
     let mut faults = Vec::new();
     for item in book.iter() {
-        if let BookItem::Chapter(Chapter { content, source_path: Some(path), .. }) = item {
+        if let BookItem::Chapter(Chapter {
+            content,
+            source_path: Some(path),
+            ..
+        }) = item
+        {
             let chapter = source.join(path);
             for include in INCLUDE.captures_iter(content) {
                 let Some(why) = fault_of(&chapter, &include[0], &include[1], &include[2]) else {
@@ -133,7 +137,11 @@ fn broken_includes(book: &MDBook) -> Vec<String> {
                 let start = include.get(0).map_or(0, |whole| whole.start());
                 let line = content[..start].matches('\n').count() + 1;
                 let shown = chapter.strip_prefix(&book.root).unwrap_or(&chapter);
-                faults.push(format!("{}:{line}: {}: {why}", shown.display(), &include[0]));
+                faults.push(format!(
+                    "{}:{line}: {}: {why}",
+                    shown.display(),
+                    &include[0]
+                ));
             }
         }
     }
@@ -154,8 +162,11 @@ fn fault_of(chapter: &Path, include: &str, file: &str, anchor: &str) -> Option<S
     if anchor.is_empty() || anchor.parse::<usize>().is_ok() {
         return None;
     }
-    let anchors: HashSet<&str> =
-        ANCHOR.captures_iter(&text).filter_map(|found| found.get(1)).map(|name| name.as_str()).collect();
+    let anchors: HashSet<&str> = ANCHOR
+        .captures_iter(&text)
+        .filter_map(|found| found.get(1))
+        .map(|name| name.as_str())
+        .collect();
     (!anchors.contains(anchor)).then(|| format!("the file has no anchor `{anchor}`"))
 }
 
@@ -173,13 +184,19 @@ impl Log {
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Vec<(Level, String)>> {
         // A panic elsewhere cannot leave a list of lines half done.
-        self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+        self.0
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 }
 
 impl Subscriber for Log {
     fn register_callsite(&self, metadata: &'static Metadata<'static>) -> Interest {
-        if *metadata.level() <= Level::WARN { Interest::always() } else { Interest::never() }
+        if *metadata.level() <= Level::WARN {
+            Interest::always()
+        } else {
+            Interest::never()
+        }
     }
 
     fn max_level_hint(&self) -> Option<LevelFilter> {

@@ -1,5 +1,7 @@
 //! What the programs and the tests of this repository share.
 
+pub mod book;
 pub mod conversation;
 pub mod play;
+pub mod serve;
 pub mod stages;

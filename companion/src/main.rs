@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
-use companion::{book, serve};
+use companion::{book, serve, stages};
 
 /// Reads the book with you: serves it, builds it.
 #[derive(Parser)]
@@ -30,7 +30,7 @@ struct Cli {
     no_open: bool,
 
     /// The folder of book.toml. The tests use small books of their own.
-    #[arg(long, hide = true, global = true, default_value_os_t = book::default_root())]
+    #[arg(long, hide = true, global = true, default_value = stages::root().as_os_str())]
     root: PathBuf,
 }
 
@@ -72,7 +72,11 @@ fn build(root: &Path, dir: Option<PathBuf>) -> anyhow::Result<ExitCode> {
     }
     // A closed pipe is no reason to fail: the book is written.
     let _ = writeln!(std::io::stdout(), "{}", built.index.display());
-    Ok(if built.faults.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if built.faults.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 /// Shows the help that was asked for, or what was wrong and which commands there are.
@@ -85,7 +89,10 @@ fn usage(error: &clap::Error) -> ExitCode {
     let cli = Cli::command();
     eprintln!("\nCommands:");
     for command in cli.get_subcommands() {
-        let about = command.get_about().map(ToString::to_string).unwrap_or_default();
+        let about = command
+            .get_about()
+            .map(ToString::to_string)
+            .unwrap_or_default();
         eprintln!("  {:<8}{about}", command.get_name());
     }
     ExitCode::from(2)

@@ -54,7 +54,9 @@ struct Pages {
 /// When the port is taken, or the book cannot be built at all.
 pub fn serve(root: &Path, port: Option<u16>, open: bool) -> Result<()> {
     // One thread is plenty for one reader; builds have threads of their own.
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     runtime.block_on(async {
         tokio::select! {
             result = serve_forever(root, port, open) => result,
@@ -71,15 +73,17 @@ async fn serve_forever(root: &Path, port: Option<u16>, open: bool) -> Result<()>
     let builder = Builder::new(&root, port)?;
     // Watching starts before the first build, so that no edit falls between them.
     let (report, changes) = mpsc::unbounded_channel();
-    let watcher = watch_files(&root, report);
+    let sources = Sources::watch(&root, report);
 
     let (pages, faults) = builder.build(0).await?;
     report_faults(&faults);
     let (publish, pages) = watch::channel(Arc::new(pages));
     let rebuilding = async {
-        match watcher {
-            Ok(watcher) => rebuild_on_change(&builder, watcher, changes, &publish).await,
-            Err(error) => eprintln!("warning: an edit will not show, cannot watch the files: {error}"),
+        match sources {
+            Ok(sources) => rebuild_on_change(&builder, sources, changes, &publish).await,
+            Err(error) => {
+                eprintln!("warning: an edit will not show, cannot watch the files: {error}")
+            }
         }
         // The pages stay, whether they are kept fresh or not.
         std::future::pending::<()>().await;
@@ -87,7 +91,10 @@ async fn serve_forever(root: &Path, port: Option<u16>, open: bool) -> Result<()>
 
     let address = format!("http://127.0.0.1:{port}/");
     // A closed pipe is no reason to stop serving.
-    let _ = writeln!(std::io::stdout(), "the book is at {address}  (Ctrl-C stops)");
+    let _ = writeln!(
+        std::io::stdout(),
+        "the book is at {address}  (Ctrl-C stops)"
+    );
     if open && may_open_browser() {
         // Opening may take as long as the browser runs, and a reader can also follow the address.
         std::thread::spawn(move || opener::open_browser(address));
@@ -167,7 +174,10 @@ impl Builder {
         }
         std::fs::create_dir_all(&parent)
             .with_context(|| format!("cannot create {}", parent.display()))?;
-        Ok(Self { root: root.to_path_buf(), parent })
+        Ok(Self {
+            root: root.to_path_buf(),
+            parent,
+        })
     }
 
     /// Builds one version and tells what is wrong with it.
@@ -175,8 +185,9 @@ impl Builder {
         let (root, parent) = (self.root.clone(), self.parent.clone());
         let mut build = tokio::task::spawn_blocking(move || {
             let dir = TempDir::new_in(parent)?;
-            let Built { faults, warnings, .. } =
-                book::build(&root, dir.path(), Some(&format!("{LIVE_RELOAD}/{version}")))?;
+            let Built {
+                faults, warnings, ..
+            } = book::build(&root, dir.path(), Some(&format!("{LIVE_RELOAD}/{version}")))?;
             for warning in warnings {
                 eprintln!("warning: {warning}");
             }
@@ -201,11 +212,11 @@ impl Drop for Builder {
     }
 }
 
-/// Publishes a new version for every change, as long as the watcher lives. A version with faults
+/// Publishes a new version for every change, as long as files are watched. A version with faults
 /// does not replace a good one.
 async fn rebuild_on_change(
     builder: &Builder,
-    mut watcher: RecommendedWatcher,
+    mut sources: Sources,
     mut changes: mpsc::UnboundedReceiver<PathBuf>,
     publish: &watch::Sender<Arc<Pages>>,
 ) {
@@ -216,8 +227,11 @@ async fn rebuild_on_change(
             changed.insert(next);
         }
         // A source folder may have appeared, or have been replaced by another of its name.
-        if changed.iter().any(|path| SOURCES.iter().any(|name| path.ends_with(name))) {
-            watch_sources(&mut watcher, &builder.root);
+        if changed
+            .iter()
+            .any(|path| SOURCES.iter().any(|name| path.ends_with(name)))
+        {
+            sources.watch_folders();
         }
 
         version += 1;
@@ -226,13 +240,150 @@ async fn rebuild_on_change(
             Ok((pages, faults)) if faults.is_empty() => {
                 publish.send_replace(Arc::new(pages));
                 let seconds = started.elapsed().as_secs_f32();
-                eprintln!("rebuilt in {seconds:.1} s after a change of {}", name_of(&changed));
+                eprintln!(
+                    "rebuilt in {seconds:.1} s after a change of {}",
+                    name_of(&changed)
+                );
             }
             Ok((_, faults)) => {
                 report_faults(&faults);
                 eprintln!("note: the pages stay as they were");
             }
-            Err(error) => eprintln!("error: {}; the pages stay as they were", book::one_line(&error)),
+            Err(error) => eprintln!(
+                "error: {}; the pages stay as they were",
+                book::one_line(&error)
+            ),
         }
     }
+}
+
+fn report_faults(faults: &[String]) {
+    for fault in faults {
+        eprintln!("error: {fault}");
+    }
+}
+
+/// The changed files, for the author who wants to know what has caused the rebuild.
+fn name_of(changed: &BTreeSet<PathBuf>) -> String {
+    let first = changed
+        .first()
+        .and_then(|path| path.file_name())
+        .unwrap_or_default();
+    let first = first.display();
+    match changed.len() {
+        0 | 1 => first.to_string(),
+        more => format!("{first} and {} more", more - 1),
+    }
+}
+
+/// Watches the files that the pages are made from.
+struct Sources {
+    /// Without symbolic links, since macOS reports a path so, however it was asked for.
+    root: PathBuf,
+    watcher: RecommendedWatcher,
+}
+
+impl Sources {
+    /// Reports every such file below `root` that changes, as long as the result lives.
+    fn watch(root: &Path, report: mpsc::UnboundedSender<PathBuf>) -> notify::Result<Self> {
+        let root = root.canonicalize()?;
+        let below = root.clone();
+        let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+            // Without an event to look at, anything may have changed.
+            let (paths, lost) = match event {
+                // A build opens every source; to answer that with a build would never end.
+                Ok(event) if matches!(event.kind, EventKind::Access(_)) => return,
+                Ok(event) => {
+                    let lost = event.need_rescan();
+                    (event.paths, lost)
+                }
+                Err(_) => (Vec::new(), true),
+            };
+            let lost = lost.then(|| PathBuf::from("unknown files"));
+            let relevant = paths.into_iter().filter(|path| matters(&below, path));
+            for path in relevant.chain(lost) {
+                // The receiver is gone when the server has stopped.
+                let _ = report.send(path);
+            }
+        })?;
+        let mut sources = Self { root, watcher };
+        // An editor may replace book.toml by a new file of that name, which only its folder notices.
+        sources
+            .watcher
+            .watch(&sources.root, RecursiveMode::NonRecursive)?;
+        sources.watch_folders();
+        Ok(sources)
+    }
+
+    /// Watches the source folders that exist; one that has been watched since it appeared is no harm.
+    fn watch_folders(&mut self) {
+        for name in SOURCES {
+            let dir = self.root.join(name);
+            if dir.is_dir()
+                && let Err(error) = self.watcher.watch(&dir, RecursiveMode::Recursive)
+            {
+                eprintln!("warning: an edit below {name} will not show: {error}");
+            }
+        }
+    }
+}
+
+/// Whether the pages are made from this file. Editors also write backups and swap files, often while
+/// somebody types, and a page that reloads then is a nuisance.
+fn matters(root: &Path, path: &Path) -> bool {
+    let Ok(below) = path.strip_prefix(root) else {
+        return false;
+    };
+    let name = below.file_name().unwrap_or_default().to_string_lossy();
+    let by_editor = name.starts_with(['.', '#']) || name.ends_with('~');
+    let is_source = SOURCES.iter().any(|source| below.starts_with(source));
+    !by_editor && (is_source || below == Path::new("book.toml"))
+}
+
+/// Answers with a file of the newest version, or with the book's page for what is not there.
+async fn page(State(pages): State<watch::Receiver<Arc<Pages>>>, request: Request) -> Response {
+    // This version stays whole until its file is open, whatever gets published meanwhile.
+    let pages = pages.borrow().clone();
+    let dir = pages.dir.path();
+    let mut files = ServeDir::new(dir).not_found_service(ServeFile::new(dir.join("404.html")));
+    let mut response = match files.try_call(request).await {
+        Ok(response) => response.into_response(),
+        Err(error) => (
+            axum::http::StatusCode::INTERNAL_SERVER_ERROR,
+            error.to_string(),
+        )
+            .into_response(),
+    };
+    // The time of a file is in whole seconds: a browser that compares it may miss a rebuild.
+    response
+        .headers_mut()
+        .insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+/// Tells a page of this version when there is another one.
+async fn live_reload(
+    State(pages): State<watch::Receiver<Arc<Pages>>>,
+    UrlPath(version): UrlPath<u64>,
+    upgrade: WebSocketUpgrade,
+) -> Response {
+    upgrade.on_upgrade(move |socket| tell_when_old(socket, version, pages))
+}
+
+async fn tell_when_old(
+    mut socket: WebSocket,
+    version: u64,
+    mut pages: watch::Receiver<Arc<Pages>>,
+) {
+    tokio::select! {
+        newer = pages.wait_for(|pages| pages.version != version) => {
+            if newer.is_err() {
+                return;
+            }
+        }
+        // A page says nothing: this is its end.
+        _ = socket.recv() => return,
+    }
+    // A page that has gone needs no reload.
+    let _ = socket.send("reload".into()).await;
 }
