@@ -10,6 +10,7 @@ use std::sync::{Arc, LazyLock, Mutex};
 use anyhow::{Result, bail};
 use mdbook_driver::MDBook;
 use mdbook_driver::book::{BookItem, Chapter};
+use mdbook_driver::config::Config;
 use regex::Regex;
 use tracing::field::{Field, Visit};
 use tracing::level_filters::LevelFilter;
@@ -38,7 +39,7 @@ pub struct Built {
 pub fn build(root: &Path, dir: &Path, live_reload: Option<&str>) -> Result<Built> {
     let log = Log::default();
     let (index, mut faults) = tracing::subscriber::with_default(log.clone(), || {
-        let mut book = MDBook::load(root)?;
+        let mut book = load(root)?;
         book.config.build.build_dir = std::path::absolute(dir)?;
         if let Some(path) = live_reload {
             book.config.set("output.html.live-reload-endpoint", path)?;
@@ -67,6 +68,15 @@ pub fn build(root: &Path, dir: &Path, live_reload: Option<&str>) -> Result<Built
         faults,
         warnings,
     })
+}
+
+/// Loads the book below `root` as `mdbook` would, except that it never writes below `src/`: mdBook
+/// makes an empty chapter of every misspelt name in the summary, unless told otherwise.
+fn load(root: &Path) -> Result<MDBook> {
+    let mut config = Config::from_disk(root.join("book.toml"))?;
+    config.update_from_env()?;
+    config.build.create_missing = false;
+    MDBook::load_with_config(root, config)
 }
 
 /// Refuses a folder that [`build`] must not empty: one that holds anything but a built book.

@@ -21,7 +21,7 @@ struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
 
-    /// Serve on this port and no other [default: 3000, or a free one]
+    /// Serve on this very port [default: 3000, or a free one]
     #[arg(long)]
     port: Option<u16>,
 

@@ -1,0 +1,670 @@
+//! What `cargo run` does for a reader and an author: serves the book, rebuilds it, says what is wrong.
+//!
+//! Each test starts the real program, on a port and with a small book of its own.
+
+use std::env::{self, consts::EXE_SUFFIX};
+use std::fs;
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{OnceLock, mpsc};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+/// Long enough for a machine that is busy with other tests; nothing waits longer than it must.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+#[test]
+fn serves_this_book_with_its_title_and_types() {
+    let companion = Companion::start(companion::stages::root(), &["--port", "0"]);
+    let index = companion.get("/");
+    assert_eq!(index.status, 200);
+    assert_eq!(index.header("content-type"), Some("text/html"));
+    assert!(
+        index.body.contains("A Chat Server in Async Rust"),
+        "{}",
+        index.body
+    );
+
+    // The names carry hashes, so they are taken from the page.
+    for (end, mime) in [(".css", "text/css"), (".js", "text/javascript")] {
+        let name = index
+            .body
+            .split('"')
+            .find(|text| text.ends_with(end) && !text.contains("://"))
+            .unwrap_or_else(|| panic!("no {end} in {}", index.body));
+        let file = companion.get(&format!("/{name}"));
+        assert_eq!(
+            (file.status, file.header("content-type")),
+            (200, Some(mime)),
+            "{name}"
+        );
+    }
+}
+
+#[test]
+fn answers_an_unknown_page_with_the_page_of_the_book() {
+    let book = small_book();
+    let companion = Companion::start(book.path(), &["--port", "0"]);
+    for path in ["/nowhere.html", "/no/where.html"] {
+        let page = companion.get(path);
+        assert_eq!(page.status, 404, "{path}");
+        assert!(
+            page.body.contains("Page not found - A small book"),
+            "{path}: {}",
+            page.body
+        );
+    }
+}
+
+#[test]
+fn shows_an_edit_and_reloads_the_open_page() {
+    let book = small_book();
+    let companion = Companion::start(book.path(), &["--port", "0"]);
+    let stop = AtomicBool::new(false);
+    thread::scope(|scope| {
+        // A reader who clicks around meanwhile must never see a page missing.
+        let (port, stop) = (companion.port, &stop);
+        let reader = scope.spawn(move || {
+            let mut pages = 0;
+            while !stop.load(Ordering::Relaxed) {
+                let page = get(port, "/second.html");
+                assert_eq!(page.status, 200);
+                assert!(page.body.contains("</html>"), "half a page: {}", page.body);
+                pages += 1;
+            }
+            pages
+        });
+        // Stops the reader also when an assertion fails, or the scope would wait for ever.
+        let stopper = Stopper(stop);
+        for word in ["apple", "banana", "cherry"] {
+            let mut page = OpenPage::open(&companion, "/first.html");
+            write(
+                book.path(),
+                "src/first.md",
+                &format!("# First\n\nThe {word} is here.\n"),
+            );
+            assert_eq!(page.hear(), "reload");
+            let page = companion.get("/first.html");
+            assert!(
+                page.body.contains(&format!("The {word} is here.")),
+                "{}",
+                page.body
+            );
+            assert_eq!(page.header("cache-control"), Some("no-store"));
+        }
+        drop(stopper);
+        assert!(reader.join().expect("every page was whole") > 0);
+    });
+}
+
+#[test]
+fn rebuilds_for_every_kind_of_source() {
+    let book = small_book();
+    let companion = Companion::start(book.path(), &["--port", "0"]);
+    let config = "[book]\ntitle = \"Another title\"\n";
+    let edits = [
+        (
+            "code/listing.txt",
+            "ANCHOR: part\na changed listing\nANCHOR_END: part\n",
+            "a changed listing",
+        ),
+        ("book.toml", config, "Another title"),
+        // The folder does not exist before, so this is also about a folder that appears later.
+        (
+            "theme/head.hbs",
+            "<meta name=\"from-the-theme\">\n",
+            "from-the-theme",
+        ),
+        (
+            "theme/head.hbs",
+            "<meta name=\"from-the-theme-again\">\n",
+            "from-the-theme-again",
+        ),
+    ];
+    for (file, text, shown) in edits {
+        let mut page = OpenPage::open(&companion, "/second.html");
+        write(book.path(), file, text);
+        assert_eq!(page.hear(), "reload", "{file}");
+        // A new folder and the file in it may show one after the other.
+        let deadline = Instant::now() + PATIENCE;
+        while !companion.get("/second.html").body.contains(shown) {
+            assert!(Instant::now() < deadline, "{file} does not show");
+        }
+    }
+}
+
+#[test]
+fn tells_a_page_that_was_fetched_before_the_last_rebuild() {
+    let book = small_book();
+    let companion = Companion::start(book.path(), &["--port", "0"]);
+    let old = companion.get("/first.html").body;
+    let mut page = OpenPage::open(&companion, "/first.html");
+    write(book.path(), "src/first.md", "# First\n\nNew.\n");
+    assert_eq!(page.hear(), "reload");
+    assert_eq!(OpenPage::listen(&companion, &old).hear(), "reload");
+}
+
+#[test]
+fn keeps_the_last_good_version_and_says_what_is_wrong_in_one_line() {
+    let book = small_book();
+    let companion = Companion::start(book.path(), &["--port", "0"]);
+    let missing_file = "src/first.md:3: {{#include ../code/nothing.txt}}: cannot read the file:";
+    let missing_anchor = "src/first.md:3: {{#include ../code/listing.txt:whole}}: \
+                          the file has no anchor `whole`";
+    let faults = [
+        (
+            "src/first.md",
+            "# First\n\n{{#include ../code/nothing.txt}}\n",
+            missing_file,
+        ),
+        (
+            "src/first.md",
+            "# First\n\n{{#include ../code/listing.txt:whole}}\n",
+            missing_anchor,
+        ),
+        (
+            "src/SUMMARY.md",
+            "# Summary\n\n- [First](first.md\n",
+            "SUMMARY.md",
+        ),
+        (
+            "src/SUMMARY.md",
+            "# Summary\n\n- [First](frist.md)\n",
+            "failed to read chapter `frist.md`",
+        ),
+        ("book.toml", "[book\n", "TOML"),
+    ];
+    for (file, text, says) in faults {
+        let good = fs::read_to_string(book.path().join(file)).expect("the file of the small book");
+        write(book.path(), file, text);
+        let lines = companion.stderr_until("the pages stay as they were");
+        let errors: Vec<&String> = lines
+            .iter()
+            .filter(|line| line.starts_with("error: "))
+            .collect();
+        assert!(
+            errors.len() == 1 && unixlike(errors[0]).contains(says),
+            "{says}: {lines:#?}"
+        );
+        assert!(
+            !lines.iter().any(|line| line.contains("panicked")),
+            "{lines:#?}"
+        );
+        let page = companion.get("/first.html");
+        assert!(
+            page.status == 200 && page.body.contains("The first chapter"),
+            "{}",
+            page.body
+        );
+
+        write(book.path(), file, &good);
+        companion.stderr_until("rebuilt in");
+    }
+}
+
+#[test]
+fn shows_what_it_can_when_the_book_has_faults_from_the_start() {
+    let book = small_book();
+    write(
+        book.path(),
+        "src/first.md",
+        "# First\n\n{{#include ../code/listing.txt:whole}}\n",
+    );
+    let companion = Companion::start(book.path(), &["--port", "0"]);
+    companion.stderr_until("the file has no anchor `whole`");
+    assert_eq!(companion.get("/first.html").status, 200);
+}
+
+#[test]
+fn fails_in_one_line_without_a_book() {
+    let book = small_book();
+    fs::remove_file(book.path().join("src/SUMMARY.md")).expect("it was there");
+    let output = run(&["--port", "0", "--no-open", "--root", text(book.path())]);
+    assert_error(&output, "SUMMARY.md");
+}
+
+#[test]
+fn refuses_a_port_that_is_taken() {
+    let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+    let port = taken.local_addr().expect("it is bound").port().to_string();
+    let book = small_book();
+    let output = run(&["--port", &port, "--no-open", "--root", text(book.path())]);
+    assert_error(&output, &format!("cannot serve on port {port}: "));
+}
+
+#[test]
+fn takes_another_port_when_the_usual_one_is_taken() {
+    // Whoever has it, if not this test, it is taken.
+    let _taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 3000));
+    let book = small_book();
+    let companion = Companion::start(book.path(), &[]);
+    assert_ne!(companion.port, 3000);
+    assert_eq!(companion.get("/").status, 200);
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn listens_on_one_loopback_address_only() {
+    let book = small_book();
+    let companion = Companion::start(book.path(), &["--port", "0"]);
+    // A server on all addresses would have this one too.
+    let refused = TcpStream::connect((Ipv4Addr::new(127, 0, 0, 2), companion.port));
+    assert_eq!(
+        refused.map_err(|error| error.kind()).err(),
+        Some(ErrorKind::ConnectionRefused)
+    );
+}
+
+#[test]
+#[cfg(unix)]
+fn stops_at_ctrl_c_and_leaves_the_checkout_clean() {
+    let book = small_book();
+    let mut companion = Companion::start(book.path(), &["--port", "0"]);
+    // An open page must not keep it from stopping.
+    let _page = OpenPage::open(&companion, "/first.html");
+    let id = companion.child.id().to_string();
+    let sent = Command::new("kill")
+        .args(["-INT", &id])
+        .status()
+        .expect("kill can be run");
+    assert!(sent.success());
+    assert_eq!(companion.wait().code(), Some(0));
+
+    let mut left: Vec<_> = fs::read_dir(book.path())
+        .expect("the book is there")
+        .map(|entry| entry.expect("an entry").file_name())
+        .collect();
+    left.sort();
+    assert_eq!(left, ["book.toml", "code", "src", "target"]);
+    let versions = fs::read_dir(book.path().join("target/book")).expect("it was built there");
+    assert_eq!(versions.count(), 0);
+}
+
+#[test]
+fn builds_into_a_folder_and_again_over_its_own_work() {
+    let book = small_book();
+    let dir = book.path().join("target/pages");
+    for _ in 0..2 {
+        let output = run(&["build", text(&dir), "--root", text(book.path())]);
+        assert!(output.status.success(), "{output:?}");
+        let said = String::from_utf8_lossy(&output.stdout);
+        let index = PathBuf::from(said.trim_end());
+        assert_eq!(index, dir.join("index.html"));
+        let page = fs::read_to_string(index).expect("it is where it was said to be");
+        assert!(
+            page.contains("A small book") && !page.contains("live-reload"),
+            "{page}"
+        );
+    }
+}
+
+#[test]
+fn builds_beside_book_toml_when_no_folder_is_named() {
+    let book = small_book();
+    let output = run(&["build", "--root", text(book.path())]);
+    assert!(output.status.success(), "{output:?}");
+    assert!(book.path().join("book/first.html").is_file());
+}
+
+#[test]
+fn refuses_to_empty_a_folder_that_is_not_a_book() {
+    let book = small_book();
+    let root = text(book.path());
+    let foreign = TempDir::new().expect("a folder");
+    let file = foreign.path().join("index.html");
+    fs::write(&file, "mine").expect("it can be written");
+    assert_error(
+        &run(&["build", text(foreign.path()), "--root", root]),
+        "is left alone",
+    );
+    assert_eq!(
+        fs::read_to_string(&file).expect("it is still there"),
+        "mine"
+    );
+    assert_error(
+        &run(&["build", text(&file), "--root", root]),
+        "is not a folder",
+    );
+
+    // A book that is kept in a repository of its own: emptying it would take the history along.
+    let kept = TempDir::new().expect("a folder");
+    assert!(
+        run(&["build", text(kept.path()), "--root", root])
+            .status
+            .success()
+    );
+    fs::create_dir(kept.path().join(".git")).expect("it can be made");
+    assert_error(
+        &run(&["build", text(kept.path()), "--root", root]),
+        "is left alone",
+    );
+}
+
+#[test]
+fn a_build_with_faults_names_the_line_and_fails() {
+    let book = small_book();
+    write(
+        book.path(),
+        "src/second.md",
+        "# Second\n\n\\{{#include nothing}}\n{{#include nothing}}\n",
+    );
+    let output = run(&["build", "--root", text(book.path())]);
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(said.lines().count(), 1, "{said}");
+    assert!(
+        unixlike(&said).starts_with("error: src/second.md:4: {{#include nothing}}: "),
+        "{said}"
+    );
+}
+
+#[test]
+fn help_fits_a_screen() {
+    let output = run(&["--help"]);
+    assert!(output.status.success());
+    let help = String::from_utf8_lossy(&output.stdout);
+    assert!(help.lines().count() <= 24, "{help}");
+    assert!(
+        help.lines().all(|line| line.chars().count() <= 80),
+        "{help}"
+    );
+    for word in ["build", "--port", "--no-open"] {
+        assert!(help.contains(word), "{word}: {help}");
+    }
+    assert!(!help.contains("--root"), "{help}");
+}
+
+#[test]
+fn wrong_arguments_are_answered_with_what_there_is() {
+    for arguments in [["serv"], ["--prot=1"], ["--port=x"]] {
+        let output = run(&arguments);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(said.starts_with("error: "), "{said}");
+        assert!(said.contains("  build   Write the book"), "{said}");
+        assert!(output.stdout.is_empty());
+    }
+}
+
+/// A book of two chapters, one of which includes a listing.
+fn small_book() -> TempDir {
+    let book = TempDir::new().expect("a folder for a book");
+    for (file, text) in [
+        ("book.toml", "[book]\ntitle = \"A small book\"\n"),
+        (
+            "src/SUMMARY.md",
+            "# Summary\n\n- [First](first.md)\n- [Second](second.md)\n",
+        ),
+        ("src/first.md", "# First\n\nThe first chapter.\n"),
+        (
+            "src/second.md",
+            "# Second\n\n```text\n{{#include ../code/listing.txt:part}}\n```\n",
+        ),
+        (
+            "code/listing.txt",
+            "ANCHOR: part\na listing\nANCHOR_END: part\n",
+        ),
+    ] {
+        write(book.path(), file, text);
+    }
+    book
+}
+
+/// Replaces a file at once, as careful editors do, so that one edit is one change.
+fn write(root: &Path, file: &str, text: &str) {
+    let path = root.join(file);
+    let folder = path.parent().expect("a file is in a folder");
+    fs::create_dir_all(folder).expect("the folder can be made");
+    let draft = folder.join(".draft");
+    fs::write(&draft, text).expect("the draft can be written");
+    fs::rename(draft, path).expect("the draft can take the place of the file");
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().expect("a path of this test")
+}
+
+/// Paths in messages have the separator of the system.
+fn unixlike(message: &str) -> String {
+    message.replace('\\', "/")
+}
+
+/// The companion, built as `cargo run` builds it, beside this test.
+fn program() -> &'static Path {
+    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+    PROGRAM.get_or_init(|| {
+        let test = env::current_exe().expect("a test knows where it is");
+        // The test is TARGET/PROFILE/deps/NAME.
+        let profile = test.ancestors().nth(2).expect("the folder of the profile");
+        let target = profile.parent().expect("the target folder");
+        let name = profile.file_name().expect("the profile has a name");
+        let status = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+            .args(["build", "--bin", "companion", "--profile"])
+            .arg(if name == "debug" {
+                "dev".as_ref()
+            } else {
+                name
+            })
+            .arg("--target-dir")
+            .arg(target)
+            .current_dir(companion::stages::root())
+            .status()
+            .expect("cargo can be run");
+        assert!(status.success(), "the companion does not build");
+        profile.join(format!("companion{EXE_SUFFIX}"))
+    })
+}
+
+/// Runs the companion to its end.
+fn run(arguments: &[&str]) -> Output {
+    Command::new(program())
+        .args(arguments)
+        .stdin(Stdio::null())
+        .output()
+        .expect("it can be run")
+}
+
+/// It failed as it should: status 1, one line on stderr that says why, nothing on stdout.
+fn assert_error(output: &Output, says: &str) {
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(
+        said.starts_with("error: ") && said.contains(says),
+        "{says}: {said}"
+    );
+    assert_eq!(said.lines().count(), 1, "{said}");
+    assert!(output.stdout.is_empty(), "{output:?}");
+}
+
+/// A running companion, ended with the test.
+struct Companion {
+    child: Child,
+    port: u16,
+    stderr: mpsc::Receiver<String>,
+}
+
+impl Companion {
+    fn start(root: &Path, arguments: &[&str]) -> Self {
+        let mut child = Command::new(program())
+            .args(arguments)
+            .args(["--no-open", "--root", text(root)])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("it can be run");
+        let stdout = lines(child.stdout.take().expect("it is piped"));
+        let stderr = lines(child.stderr.take().expect("it is piped"));
+        let mut companion = Self {
+            child,
+            port: 0,
+            stderr,
+        };
+        let line = stdout
+            .recv_timeout(PATIENCE)
+            .expect("it says where the book is");
+        let port = line
+            .strip_prefix("the book is at http://127.0.0.1:")
+            .and_then(|rest| rest.strip_suffix("/  (Ctrl-C stops)"));
+        companion.port = port.and_then(|port| port.parse().ok()).expect(&line);
+        companion
+    }
+
+    fn get(&self, path: &str) -> Page {
+        get(self.port, path)
+    }
+
+    /// The lines on stderr up to the first that contains `end`.
+    fn stderr_until(&self, end: &str) -> Vec<String> {
+        let mut lines = Vec::new();
+        loop {
+            let line = self.stderr.recv_timeout(PATIENCE);
+            lines.push(line.unwrap_or_else(|_| panic!("no \"{end}\" after {lines:#?}")));
+            if lines.last().is_some_and(|line| line.contains(end)) {
+                return lines;
+            }
+        }
+    }
+
+    #[cfg(unix)]
+    fn wait(&mut self) -> ExitStatus {
+        // Its stderr closes when it ends, which can be waited for with a deadline.
+        while !matches!(
+            self.stderr.recv_timeout(PATIENCE),
+            Err(mpsc::RecvTimeoutError::Disconnected)
+        ) {
+            assert!(matches!(self.child.try_wait(), Ok(None | Some(_))));
+        }
+        self.child.wait().expect("it has ended")
+    }
+}
+
+impl Drop for Companion {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Reads lines in a thread of its own, so that a test can wait for one with a deadline.
+fn lines(from: impl Read + Send + 'static) -> mpsc::Receiver<String> {
+    let (sender, receiver) = mpsc::channel();
+    thread::spawn(move || {
+        for line in BufReader::new(from).lines().map_while(Result::ok) {
+            if sender.send(line).is_err() {
+                return;
+            }
+        }
+    });
+    receiver
+}
+
+fn connect(port: u16) -> TcpStream {
+    let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).expect("it listens");
+    stream
+        .set_read_timeout(Some(PATIENCE))
+        .expect("a timeout that is not zero");
+    stream
+}
+
+fn get(port: u16, path: &str) -> Page {
+    let mut stream = connect(port);
+    write!(
+        stream,
+        "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+    )
+    .expect("it reads requests");
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).expect("it answers");
+    let answer = String::from_utf8(answer).expect("the text of a page");
+    let (head, body) = answer.split_once("\r\n\r\n").expect("a head and a body");
+    let status = head
+        .split(' ')
+        .nth(1)
+        .and_then(|status| status.parse().ok());
+    Page {
+        status: status.expect("a status"),
+        head: head.to_string(),
+        body: body.to_string(),
+    }
+}
+
+struct Page {
+    status: u16,
+    head: String,
+    body: String,
+}
+
+impl Page {
+    fn header(&self, name: &str) -> Option<&str> {
+        self.head
+            .lines()
+            .filter_map(|line| line.split_once(": "))
+            .find_map(|(key, value)| key.eq_ignore_ascii_case(name).then_some(value))
+    }
+}
+
+/// What the script of a page does in a browser: it waits to be told to reload.
+struct OpenPage {
+    socket: TcpStream,
+}
+
+impl OpenPage {
+    fn open(companion: &Companion, path: &str) -> Self {
+        Self::listen(companion, &companion.get(path).body)
+    }
+
+    /// Listens as this page would.
+    fn listen(companion: &Companion, page: &str) -> Self {
+        let path = page
+            .split('"')
+            .find(|text| text.starts_with("live-reload/"))
+            .unwrap_or_else(|| panic!("this page does not listen: {page}"));
+        let mut socket = connect(companion.port);
+        write!(
+            socket,
+            "GET /{path} HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+        )
+        .expect("it reads requests");
+        let mut head = Vec::new();
+        let mut byte = [0];
+        while !head.ends_with(b"\r\n\r\n") {
+            socket.read_exact(&mut byte).expect("the head of an answer");
+            head.extend(byte);
+        }
+        assert!(
+            head.starts_with(b"HTTP/1.1 101 "),
+            "{}",
+            String::from_utf8_lossy(&head)
+        );
+        Self { socket }
+    }
+
+    /// Waits for a message: one short frame of text.
+    fn hear(&mut self) -> String {
+        let mut frame = [0; 2];
+        self.socket.read_exact(&mut frame).expect("a message");
+        assert_eq!(frame[0], 0x81, "the first byte of a text");
+        let mut text = vec![0; usize::from(frame[1])];
+        self.socket
+            .read_exact(&mut text)
+            .expect("the rest of the message");
+        String::from_utf8(text).expect("a text")
+    }
+}
+
+/// Says stop when it is dropped.
+struct Stopper<'a>(&'a AtomicBool);
+
+impl Drop for Stopper<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
