@@ -42,6 +42,8 @@ pub struct Conversation {
 pub enum Promise {
     /// This stage and every later one.
     Since(String),
+    /// This stage and no other: it reports on stderr what the next stages do.
+    Only(String),
     /// The solution of this name in `code/examples`; the stage of its chapter must not.
     Example(String),
 }
@@ -143,7 +145,11 @@ pub enum Action {
 impl Conversation {
     /// Whether this stage, `04-broker` for example, must pass it.
     pub fn is_promised_by(&self, stage: &str) -> bool {
-        matches!(&self.promise, Promise::Since(first) if first.as_str() <= stage)
+        match &self.promise {
+            Promise::Since(first) => first.as_str() <= stage,
+            Promise::Only(one) => one == stage,
+            Promise::Example(_) => false,
+        }
     }
 }
 
@@ -246,7 +252,7 @@ fn conversation(node: &KdlNode, source: &Source) -> Result<Conversation, Error> 
     }
     check_properties(
         node,
-        &["since", "example", "rule", "on", "descriptors"],
+        &["since", "only", "example", "rule", "on", "descriptors"],
         source,
     )?;
     let text = |key: &str| node.get(key).and_then(KdlValue::as_string);
@@ -254,13 +260,14 @@ fn conversation(node: &KdlNode, source: &Source) -> Result<Conversation, Error> 
         .first()
         .map(|name| name.to_string())
         .ok_or_else(|| source.error(node, "a conversation needs a name"))?;
-    let promise = match (text("since"), text("example")) {
-        (Some(stage), None) => Promise::Since(stage.to_string()),
-        (None, Some(example)) => Promise::Example(example.to_string()),
+    let promise = match (text("since"), text("only"), text("example")) {
+        (Some(stage), None, None) => Promise::Since(stage.to_string()),
+        (None, Some(stage), None) => Promise::Only(stage.to_string()),
+        (None, None, Some(example)) => Promise::Example(example.to_string()),
         _ => {
             return Err(source.error(
                 node,
-                "a conversation needs since=\"NN-name\" or example=\"NN-name\"",
+                "a conversation needs one of since=\"NN-name\", only=\"NN-name\" and example=\"NN-name\"",
             ));
         }
     };
@@ -339,6 +346,21 @@ fn check_properties(node: &KdlNode, known: &[&str], source: &Source) -> Result<(
     Ok(())
 }
 
+/// Writes out `c{1..3}` as `c1, c2, c3`.
+fn series(text: &str) -> String {
+    let written_out = || {
+        let (before, rest) = text.split_once('{')?;
+        let (range, after) = rest.split_once('}')?;
+        let (first, last) = range.split_once("..")?;
+        let (first, last): (usize, usize) = (first.parse().ok()?, last.parse().ok()?);
+        let start = before.rfind([' ', ',']).map_or(0, |space| space + 1);
+        let (before, prefix) = before.split_at(start);
+        let names: Vec<String> = (first..=last).map(|n| format!("{prefix}{n}")).collect();
+        Some(format!("{before}{}{after}", names.join(", ")))
+    };
+    written_out().unwrap_or_else(|| text.to_string())
+}
+
 /// Appends the steps of a node: one, or with `repeat` as many as it asks for.
 fn push_steps(
     node: &KdlNode,
@@ -360,8 +382,8 @@ fn push_steps(
         return Ok(());
     }
     let fill = |text: &str| match counts.last() {
-        Some(n) => text.replace("{n}", &n.to_string()),
-        None => text.to_string(),
+        Some(n) => series(&text.replace("{n}", &n.to_string())),
+        None => series(text),
     };
     let who = fill(node.name().value());
     let arguments = text_arguments(node);
@@ -384,7 +406,11 @@ fn push_steps(
     };
     let flag = |key: &str| node.get(key).and_then(KdlValue::as_bool).unwrap_or(false);
     let times = number(node, "times", source)?.unwrap_or(1) as usize;
-    let padding = number(node, "padded-to", source)?.unwrap_or(0) as usize;
+    let length = number(node, "padded-to", source)?.unwrap_or(0) as usize;
+    let padded = |text: String| {
+        let padding = "x".repeat(length.saturating_sub(text.len()));
+        text + &padding
+    };
     let sends = |bytes| Action::Sends {
         bytes,
         times,
@@ -430,10 +456,10 @@ fn push_steps(
         match verb {
             "connects" => Action::Connects,
             "joins" => Action::Joins,
-            "sends" => sends(format!("{:x<padding$}\n", argument()?).into_bytes()),
+            "sends" => sends((padded(argument()?) + "\n").into_bytes()),
             "writes" => {
                 let text = arguments.first().map(|text| fill(text)).unwrap_or_default();
-                let mut bytes = format!("{text:x<padding$}").into_bytes();
+                let mut bytes = padded(text).into_bytes();
                 for byte in integers() {
                     bytes.push(u8::try_from(byte).map_err(|_| {
                         source.error(node, format!("{byte} is no byte; expected 0x00 to 0xff"))
@@ -442,7 +468,7 @@ fn push_steps(
                 sends(bytes)
             }
             "receives" => Action::Receives {
-                line: format!("{:x<padding$}", argument()?),
+                line: padded(argument()?),
                 times,
             },
             "receives-anything" => Action::ReceivesAnything,

@@ -268,13 +268,18 @@ pub enum Signal {
     Resume,
 }
 
-/// Plays a conversation against a server that was started for it. Steps that do not say how long
-/// they may take get `patience`.
-pub fn play(
-    conversation: &Conversation,
-    server: &mut Server,
-    patience: Option<Duration>,
-) -> Outcome {
+/// How a conversation is played.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Rules {
+    /// How long the steps marked `proves` may take at most; as long as any other, if it does not say.
+    pub patience: Option<Duration>,
+    /// Lines that begin so are passed over, unless it is such a line that is expected: those of a
+    /// server that says more than the conversation knows of.
+    pub passed_over: Option<&'static str>,
+}
+
+/// Plays a conversation against a server that was started for it.
+pub fn play(conversation: &Conversation, server: &mut Server, rules: Rules) -> Outcome {
     let width = conversation
         .steps
         .iter()
@@ -286,12 +291,13 @@ pub fn play(
         server,
         clients: HashMap::new(),
         connections: 0,
+        passed_over: rules.passed_over,
         transcript: String::new(),
         width,
     };
     stage.note("server", '|', "listening on 127.0.0.1:8080");
     for step in &conversation.steps {
-        let within = match patience {
+        let within = match rules.patience {
             Some(patience) if step.proves => step.within.unwrap_or(patience).min(patience),
             _ => step.within.unwrap_or(PATIENCE),
         };
@@ -318,6 +324,7 @@ pub fn play(
 struct Client {
     stream: TcpStream,
     received: Vec<u8>,
+    passed_over: Option<&'static str>,
     /// As the transcript shows it.
     shown_addr: String,
     real_addr: String,
@@ -327,6 +334,7 @@ struct Stage<'a> {
     server: &'a mut Server,
     clients: HashMap<String, Client>,
     connections: u16,
+    passed_over: Option<&'static str>,
     transcript: String,
     width: usize,
 }
@@ -537,6 +545,7 @@ impl Stage<'_> {
             shown_addr: format!("127.0.0.1:{}", 50_000 + u32::from(self.connections)),
             stream,
             received: Vec::new(),
+            passed_over: self.passed_over,
         };
         self.clients.insert(who.to_string(), client);
         Ok(())
@@ -570,8 +579,21 @@ impl Client {
         .map_err(lost)
     }
 
-    /// The next line without its line ending, or `None` at the end of the connection.
+    /// The next line that is not passed over, or `None` at the end of the connection.
     fn line(&mut self, within: Duration) -> Result<Option<String>, String> {
+        let deadline = Instant::now() + within;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let line = self.any_line(left)?;
+            match (&line, self.passed_over) {
+                (Some(line), Some(start)) if line.starts_with(start) => {}
+                _ => return Ok(line),
+            }
+        }
+    }
+
+    /// The next line without its line ending, or `None` at the end of the connection.
+    fn any_line(&mut self, within: Duration) -> Result<Option<String>, String> {
         let deadline = Instant::now() + within;
         loop {
             if let Some(end) = self.received.iter().position(|byte| *byte == b'\n') {
@@ -630,7 +652,11 @@ impl Client {
     }
 
     fn expect_line(&mut self, wanted: &str, within: Duration) -> Result<String, String> {
-        match self.line(within) {
+        let line = match self.passed_over {
+            Some(start) if wanted.starts_with(start) => self.any_line(within),
+            _ => self.line(within),
+        };
+        match line {
             Ok(Some(line)) if line == wanted => Ok(line),
             Ok(Some(line)) => Err(format!("expected `{wanted}`; the line is `{line}`")),
             Ok(None) => Err(format!("expected `{wanted}`; the connection ended")),

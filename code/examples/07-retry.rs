@@ -1,0 +1,124 @@
+//! A solution of an exercise of chapter 07: a server that is not there yet is waited for.
+//!
+//! Run it with `cargo run --example 07-retry`.
+
+use std::{
+    env, error,
+    io::{self, IsTerminal, Write},
+    net::Shutdown,
+    pin::pin,
+    process::ExitCode,
+    result,
+    time::Duration,
+};
+
+use async_std::{io::stdin, net::TcpStream, task};
+use futures::{
+    AsyncBufReadExt, AsyncWriteExt, StreamExt,
+    future::{self, Either},
+    io::BufReader,
+};
+
+/// What can go wrong here goes wrong at run time and is reported to a person, so any error will do.
+type Result<T> = result::Result<T, Box<dyn error::Error + Send + Sync>>;
+
+fn main() -> ExitCode {
+    let args: Vec<String> = env::args().skip(1).collect();
+    let (addr, name) = match args.as_slice() {
+        [] => ("127.0.0.1:8080", None),
+        [addr] => (addr.as_str(), None),
+        [addr, name] => (addr.as_str(), Some(name.as_str())),
+        _ => {
+            eprintln!(
+                "error: too many arguments; give an address and a name, for example 127.0.0.1:9000 alice"
+            );
+            return ExitCode::FAILURE;
+        }
+    };
+    match task::block_on(chat(addr, name)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// How often to try, and how long to wait in between.
+const TRIES: u32 = 10;
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Tries to connect until a server is there.
+async fn connect(addr: &str) -> Result<TcpStream> {
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        match TcpStream::connect(addr).await {
+            Ok(stream) => return Ok(stream),
+            Err(_) if tries < TRIES => {
+                if tries == 1 {
+                    eprintln!("waiting for a server on {addr}");
+                }
+                task::sleep(PAUSE).await;
+            }
+            Err(error) => return Err(format!("cannot reach a server on {addr}: {error}").into()),
+        }
+    }
+}
+
+/// Owns the connection. Ends well when the server has closed it after our end of input.
+async fn chat(addr: &str, name: Option<&str>) -> Result<()> {
+    let stream = connect(addr).await?;
+    match future::select(pin!(send(&stream, name)), pin!(receive(&stream))).await {
+        Either::Left((sent, receive)) => {
+            sent?;
+            receive.await
+        }
+        Either::Right((received, _)) => {
+            received?;
+            Err("the server closed the connection".into())
+        }
+    }
+}
+
+/// Sends the name and then the lines of standard input. Ends at the end of input, which it passes on.
+async fn send(mut stream: &TcpStream, name: Option<&str>) -> Result<()> {
+    let mut input = BufReader::new(stdin()).lines();
+    let mut line = match name {
+        Some(name) => Some(Ok(name.to_string())),
+        None => {
+            if io::stdin().is_terminal() {
+                eprint!("your name: ");
+            }
+            input.next().await
+        }
+    };
+    if line.is_none() {
+        return Err("no name; give one as the second argument or as the first line".into());
+    }
+    while let Some(text) = line {
+        let text = text.map_err(|error| format!("cannot read standard input: {error}"))?;
+        stream
+            .write_all(format!("{text}\n").as_bytes())
+            .await
+            .map_err(lost)?;
+        line = input.next().await;
+    }
+    stream.shutdown(Shutdown::Write).map_err(lost)?;
+    Ok(())
+}
+
+/// Prints the lines of the server as they are. Ends when the server closes the connection.
+async fn receive(stream: &TcpStream) -> Result<()> {
+    let mut lines = BufReader::new(stream).lines();
+    while let Some(line) = lines.next().await {
+        let line = line.map_err(lost)?;
+        writeln!(io::stdout(), "{line}")
+            .map_err(|error| format!("cannot write to standard output: {error}"))?;
+    }
+    Ok(())
+}
+
+fn lost(error: io::Error) -> String {
+    format!("lost the connection: {error}")
+}
