@@ -1,2 +1,104 @@
+//! What every server of the book has in common: `NN-name [ADDR]`, one line on stdout when it is ready,
+//! and errors for people.
+
+use std::{
+    io::{BufRead, BufReader, Read, Write},
+    net::{TcpListener, TcpStream},
+    path::{Path, PathBuf},
+    process::{Command, Output, Stdio},
+};
+
+use companion::stages;
+
+/// Every server: the stages, and the solutions and alternatives that are servers.
+fn servers() -> Vec<(String, PathBuf)> {
+    let stages = stages::build().unwrap();
+    let programs = stages
+        .names()
+        .into_iter()
+        .map(|name| (name, stages.program(name)));
+    let examples = stages
+        .examples()
+        .into_iter()
+        .map(|name| (name, stages.example(name)));
+    programs
+        .chain(examples)
+        .filter(|(name, _)| !name.starts_with("07"))
+        .map(|(name, program)| (name.to_string(), program.unwrap().to_path_buf()))
+        .collect()
+}
+
+fn run(program: &Path, arguments: &[&str]) -> Output {
+    Command::new(program)
+        .args(arguments)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap()
+}
+
+/// The one line of a program that refuses: nothing on stdout, status 1, no panic.
+fn refusal(output: Output) -> String {
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "", "{stderr}");
+    assert_eq!(stderr.lines().count(), 1, "{stderr}");
+    stderr.trim_end().to_string()
+}
+
 #[test]
-fn placeholder() {}
+fn an_address_that_is_none_is_refused() {
+    for (name, program) in servers() {
+        let line = refusal(run(&program, &["nonsense"]));
+        assert!(
+            line.starts_with("error: cannot listen on nonsense: "),
+            "{name}: {line}"
+        );
+    }
+}
+
+#[test]
+fn a_taken_port_is_refused() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = taken.local_addr().unwrap().to_string();
+    for (name, program) in servers() {
+        let line = refusal(run(&program, &[&addr]));
+        assert!(
+            line.starts_with(&format!("error: cannot listen on {addr}: ")),
+            "{name}: {line}"
+        );
+    }
+}
+
+#[test]
+fn more_arguments_than_one_are_refused() {
+    for (name, program) in servers() {
+        let line = refusal(run(&program, &["127.0.0.1:0", "more"]));
+        let wanted = "error: too many arguments; give one address, for example 127.0.0.1:9000";
+        assert_eq!(line, wanted, "{name}");
+    }
+}
+
+#[test]
+fn stdout_is_one_line_with_the_port_that_it_got() {
+    for (name, program) in servers() {
+        let mut server = Command::new(program)
+            .arg("127.0.0.1:0")
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut stdout = BufReader::new(server.stdout.take().unwrap());
+        let mut line = String::new();
+        stdout.read_line(&mut line).unwrap();
+        let addr = line.trim_end().strip_prefix("listening on ").expect(&line);
+        let mut client = TcpStream::connect(addr).expect(&name);
+        // A stage that does not read may have closed the connection already.
+        let _ = client.write_all(b"alice\nalice: hello\nbob: hello\n");
+        drop(client);
+        server.kill().unwrap();
+        server.wait().unwrap();
+        let mut rest = String::new();
+        stdout.read_to_string(&mut rest).unwrap();
+        assert_eq!(rest, "", "{name}");
+    }
+}
