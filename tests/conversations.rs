@@ -8,7 +8,12 @@
 //! - *The transcripts* that the chapters show (`code/transcripts/STAGE/CONVERSATION.txt`) are how these
 //!   conversations go.
 
-use std::{fs, path::Path, process::ExitCode, time::Duration};
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::Duration,
+};
 
 use companion::{
     conversation::{self, Conversation, Promise},
@@ -138,11 +143,12 @@ fn passes(conversation: &Conversation, outcome: Outcome) -> std::result::Result<
     match outcome.shortfall {
         None => Ok(()),
         Some(shortfall) => Err(format!(
-            "companion/conversations/{}: {}\n  line {}: {}\n\n{}",
+            "companion/conversations/{}: {}\n  line {}: expected {}; {}\n\n{}",
             conversation.place,
             conversation.about,
             shortfall.step.line,
-            shortfall.what,
+            shortfall.expected,
+            shortfall.seen,
             outcome.transcript
         )
         .into()),
@@ -155,8 +161,8 @@ fn falls_short(conversation: &Conversation, outcome: Outcome) -> std::result::Re
         Some(shortfall) if shortfall.step.proves => Ok(()),
         Some(shortfall) => Err(format!(
             "companion/conversations/{place}: it should fall short at the step marked `proves`, but it \
-             does at line {}: {}\n\n{}",
-            shortfall.step.line, shortfall.what, outcome.transcript
+             does at line {}: expected {}; {}\n\n{}",
+            shortfall.step.line, shortfall.expected, shortfall.seen, outcome.transcript
         )
         .into()),
         None => Err(format!(
@@ -258,7 +264,11 @@ fn faults(stages: &Stages, conversations: &[Conversation], trials: &mut Vec<Tria
             shown_by,
         } = fault;
         if let Some(test) = shown_by.strip_prefix("cargo test --test ") {
-            if !stages::root().join(format!("tests/{test}.rs")).is_file() {
+            let tests = stages::root().join("tests");
+            if ![format!("{test}.rs"), format!("{test}/main.rs")]
+                .iter()
+                .any(|file| tests.join(file).is_file())
+            {
                 return Err(format!(
                     "src/en/faults.md: fault {number}: there is no test {test}"
                 ));
@@ -349,22 +359,20 @@ fn transcripts(
     conversations: &[Conversation],
     trials: &mut Vec<Trial>,
 ) -> Result<()> {
-    let folder = stages::root().join("code/transcripts");
-    let list = |folder: &Path| -> Result<Vec<std::path::PathBuf>> {
-        fs::read_dir(folder)
-            .and_then(|entries| {
-                entries
-                    .map(|entry| entry.map(|entry| entry.path()))
-                    .collect()
-            })
-            .map_err(|error| format!("{}: {error}", folder.display()))
+    let list = |folder: &Path| -> Result<Vec<PathBuf>> {
+        let entries = fs::read_dir(folder).and_then(Iterator::collect::<io::Result<Vec<_>>>);
+        match entries {
+            Ok(entries) => Ok(entries.into_iter().map(|entry| entry.path()).collect()),
+            Err(error) => Err(format!("{}: {error}", folder.display())),
+        }
     };
-    for file in list(&folder)?
-        .iter()
-        .map(|folder| list(folder))
-        .collect::<Result<Vec<_>>>()?
-        .concat()
-    {
+    let mut files = Vec::new();
+    for folder in list(&stages::root().join("code/transcripts"))? {
+        if !CLIENTS.iter().any(|client| folder.ends_with(client)) {
+            files.extend(list(&folder)?);
+        }
+    }
+    for file in files {
         let part = |path: Option<&Path>| {
             path.and_then(Path::file_stem)
                 .unwrap_or_default()
@@ -377,6 +385,10 @@ fn transcripts(
             .find(|conversation| conversation.name == wanted)
             .ok_or_else(|| format!("{}: there is no conversation {wanted}", file.display()))?;
         let name = format!("transcript {stage}/{wanted}");
+        let rules = match conversation.is_promised_by(&stage) {
+            true => Rules::default(),
+            false => IMPATIENT,
+        };
         let judge = move |_: &Conversation, outcome: Outcome| {
             expect_test::expect_file![&file].assert_eq(&outcome.transcript);
             Ok(())
@@ -386,7 +398,7 @@ fn transcripts(
             conversation,
             stages.program(&stage)?,
             judge,
-            IMPATIENT,
+            rules,
         ));
     }
     Ok(())

@@ -81,6 +81,8 @@ pub struct Step {
     pub within: Option<Duration>,
     /// Whether this is the step at which a server with the fault falls short.
     pub proves: bool,
+    /// Which round of `repeat` it belongs to, from 1, if it belongs to any.
+    pub round: Option<usize>,
     /// The line in the file.
     pub line: usize,
 }
@@ -502,6 +504,7 @@ fn push_steps(
         action,
         within: number(node, "within", source)?.map(Duration::from_secs),
         proves: flag("proves"),
+        round: counts.last().copied(),
         line: source.line(node),
     });
     Ok(())

@@ -20,6 +20,9 @@ use crate::conversation::{Action, Conversation, PATIENCE, Step};
 /// How long a server may take to say `listening on IP:PORT`.
 const START: Duration = Duration::from_secs(20);
 
+/// Stands for the rounds of `repeat` after the first.
+const ELLIPSIS: &str = "…\n";
+
 /// How a conversation went.
 #[derive(Debug)]
 pub struct Outcome {
@@ -34,8 +37,23 @@ pub struct Outcome {
 pub struct Shortfall {
     /// The step.
     pub step: Step,
-    /// What should have been seen, and what was.
-    pub what: String,
+    /// What should have been seen.
+    pub expected: String,
+    /// What was seen instead.
+    pub seen: String,
+}
+
+/// What a step missed.
+struct Missed {
+    expected: String,
+    seen: String,
+}
+
+fn missed(expected: impl Into<String>, seen: impl Into<String>) -> Missed {
+    Missed {
+        expected: expected.into(),
+        seen: seen.into(),
+    }
 }
 
 /// A server program that was started for one conversation, and is ended with this value.
@@ -215,27 +233,21 @@ impl Server {
     }
 
     /// Waits until the server has written this line to stderr, after those that were seen before.
-    fn reports(&self, wanted: &str, deadline: Instant) -> Result<(), String> {
+    fn reports(&self, wanted: &str, deadline: Instant) -> Result<(), Missed> {
         let mut lines = self.reports.lock();
         loop {
-            if let Some(found) = lines.written[lines.seen..]
-                .iter()
-                .position(|line| line == wanted)
-            {
+            let new = &lines.written[lines.seen..];
+            if let Some(found) = new.iter().position(|line| line == wanted) {
                 lines.seen += found + 1;
                 return Ok(());
             }
             let left = deadline.saturating_duration_since(Instant::now());
             if lines.ended || left.is_zero() {
-                let new = lines.written[lines.seen..].join("`, `");
-                return Err(match new.is_empty() {
-                    true => {
-                        format!("expected the server to report `{wanted}`; it reported nothing")
-                    }
-                    false => {
-                        format!("expected the server to report `{wanted}`; it reported `{new}`")
-                    }
-                });
+                let seen = match new {
+                    [] => "it reports nothing".to_string(),
+                    new => format!("it reports `{}`", new.join("`, `")),
+                };
+                return Err(missed(format!("the server reports `{wanted}`"), seen));
             }
             lines = self
                 .reports
@@ -290,8 +302,9 @@ pub fn play(conversation: &Conversation, server: &mut Server, rules: Rules) -> O
     let mut stage = Stage {
         server,
         clients: HashMap::new(),
-        connections: 0,
+        addrs: Vec::new(),
         passed_over: rules.passed_over,
+        round: 1,
         transcript: String::new(),
         width,
     };
@@ -301,16 +314,19 @@ pub fn play(conversation: &Conversation, server: &mut Server, rules: Rules) -> O
             Some(patience) if step.proves => step.within.unwrap_or(patience).min(patience),
             _ => step.within.unwrap_or(PATIENCE),
         };
-        if let Err(what) = stage.take(step, within) {
-            let short = what
-                .split_once("; ")
-                .map_or(what.as_str(), |(_, seen)| seen);
-            stage.note(&step.who, '!', short);
+        stage.round = step.round.unwrap_or(1);
+        if stage.round > 1 && !stage.transcript.ends_with(ELLIPSIS) {
+            stage.transcript.push_str(ELLIPSIS);
+        }
+        if let Err(Missed { expected, seen }) = stage.take(step, within) {
+            stage.round = 1;
+            stage.note(&step.who, '!', &seen);
             return Outcome {
                 transcript: stage.transcript,
                 shortfall: Some(Shortfall {
                     step: step.clone(),
-                    what,
+                    expected,
+                    seen,
                 }),
             };
         }
@@ -325,23 +341,31 @@ struct Client {
     stream: TcpStream,
     received: Vec<u8>,
     passed_over: Option<&'static str>,
-    /// As the transcript shows it.
-    shown_addr: String,
-    real_addr: String,
+    addr: String,
 }
 
 struct Stage<'a> {
     server: &'a mut Server,
     clients: HashMap<String, Client>,
-    connections: u16,
+    /// The addresses that the clients had, each with the one that the transcript shows.
+    addrs: Vec<(String, String)>,
     passed_over: Option<&'static str>,
+    round: usize,
     transcript: String,
     width: usize,
 }
 
 impl Stage<'_> {
+    /// Adds a line to the transcript; of rounds that repeat, the first stands for all.
     fn note(&mut self, who: &str, mark: char, text: &str) {
+        if self.round > 1 {
+            return;
+        }
         let width = self.width;
+        let mut text = text.to_string();
+        for (addr, shown) in &self.addrs {
+            text = text.replace(addr, shown);
+        }
         // Writing to a string cannot fail.
         let _ = writeln!(
             self.transcript,
@@ -350,7 +374,7 @@ impl Stage<'_> {
         );
     }
 
-    fn take(&mut self, step: &Step, within: Duration) -> Result<(), String> {
+    fn take(&mut self, step: &Step, within: Duration) -> Result<(), Missed> {
         let deadline = Instant::now() + within;
         let who = step.who.as_str();
         match &step.action {
@@ -397,7 +421,7 @@ impl Stage<'_> {
             }
             Action::ReceivesAnything => match self.client(who)?.line(within)? {
                 Some(line) => self.note(who, '<', &line),
-                None => return Err("expected a line; the connection ended".into()),
+                None => return Err(missed("a line", "the connection ended")),
             },
             Action::ReceivesMixed(series) => {
                 let mut next = vec![0; series.len()];
@@ -407,7 +431,7 @@ impl Stage<'_> {
                         .client(who)?
                         .line(deadline.saturating_duration_since(Instant::now()))?
                     else {
-                        return Err(format!("expected {total} lines; the connection ended"));
+                        return Err(missed(format!("{total} lines"), "the connection ended"));
                     };
                     let found = series
                         .iter()
@@ -421,9 +445,9 @@ impl Stage<'_> {
                                 .zip(&next)
                                 .filter_map(|(lines, next)| lines.get(*next).map(String::as_str))
                                 .collect();
-                            return Err(format!(
-                                "expected one of `{}`; the line is `{line}`",
-                                wanted.join("`, `")
+                            return Err(missed(
+                                format!("one of `{}`", wanted.join("`, `")),
+                                format!("the line is `{line}`"),
                             ));
                         }
                     }
@@ -439,7 +463,7 @@ impl Stage<'_> {
                 client
                     .stream
                     .shutdown(Shutdown::Write)
-                    .map_err(|error| format!("cannot finish sending: {error}"))?;
+                    .map_err(|error| missed("to finish sending", error.to_string()))?;
                 self.note(who, '*', "finishes sending");
             }
             Action::Leaves => {
@@ -450,45 +474,42 @@ impl Stage<'_> {
                 if let Some(client) = self.clients.remove(who) {
                     SockRef::from(&client.stream)
                         .set_linger(Some(Duration::ZERO))
-                        .map_err(|error| format!("cannot reset: {error}"))?;
+                        .map_err(|error| missed("to reset", error.to_string()))?;
                 }
                 self.note(who, '*', "resets the connection");
             }
             Action::SeesEnd => match self.client(who)?.line(within) {
                 Ok(None) => self.note(who, '*', "sees the end of the connection"),
-                Ok(Some(line)) => return Err(format!("expected the end; a line came: `{line}`")),
-                Err(error) => {
-                    let seen = error
-                        .split_once("; ")
-                        .map_or(error.as_str(), |(_, seen)| seen);
-                    return Err(format!("expected the end of the connection; {seen}"));
+                Ok(Some(line)) => {
+                    return Err(missed(
+                        "the end of the connection",
+                        format!("the line is `{line}`"),
+                    ));
                 }
+                Err(Missed { seen, .. }) => return Err(missed("the end of the connection", seen)),
             },
             Action::Reports(line) => {
                 let mut wanted = line.clone();
-                let mut shown = line.clone();
                 for (name, client) in &self.clients {
-                    let mark = format!("{{{name}}}");
-                    wanted = wanted.replace(&mark, &client.real_addr);
-                    shown = shown.replace(&mark, &client.shown_addr);
+                    wanted = wanted.replace(&format!("{{{name}}}"), &client.addr);
                 }
                 self.server.reports(&wanted, deadline)?;
-                self.note("server", '|', &shown);
+                self.note("server", '|', &wanted);
             }
             Action::GetsInterrupt => {
-                self.server.signal(Signal::Interrupt)?;
+                self.signal(Signal::Interrupt)?;
                 self.note("server", '*', "gets Ctrl-C");
             }
             Action::GetsTerminate => {
-                self.server.signal(Signal::Terminate)?;
+                self.signal(Signal::Terminate)?;
                 self.note("server", '*', "gets SIGTERM");
             }
             Action::IsPaused => {
-                self.server.signal(Signal::Pause)?;
+                self.signal(Signal::Pause)?;
                 self.note("server", '*', "is paused");
             }
             Action::IsResumed => {
-                self.server.signal(Signal::Resume)?;
+                self.signal(Signal::Resume)?;
                 self.note("server", '*', "goes on");
             }
             Action::RefusesConnections => {
@@ -499,9 +520,7 @@ impl Stage<'_> {
                         Err(_) => break,
                         Ok(_) if Instant::now() < deadline => thread::yield_now(),
                         Ok(_) => {
-                            return Err(
-                                "expected that nobody can connect; the server accepts".into()
-                            );
+                            return Err(missed("nobody can connect", "the server accepts"));
                         }
                     }
                 }
@@ -510,12 +529,12 @@ impl Stage<'_> {
             Action::HasGrownLessThan(limit) => {
                 let start = self.server.memory_at_start;
                 let (Some(start), Some(now)) = (start, self.server.memory()) else {
-                    return Err("the memory of the server cannot be read; it has ended".into());
+                    return Err(missed("the server runs", "it has ended"));
                 };
-                let grown = now.saturating_sub(start) / 1024;
-                if grown >= *limit {
-                    return Err(format!(
-                        "expected the memory of the server to grow by less than {limit} MB; it has grown by {grown} MB"
+                if now.saturating_sub(start) / 1024 >= *limit {
+                    return Err(missed(
+                        format!("the server grows by less than {limit} MB"),
+                        format!("it has grown by {limit} MB or more"),
                     ));
                 }
                 self.note("server", '*', &format!("has grown by less than {limit} MB"));
@@ -524,9 +543,12 @@ impl Stage<'_> {
                 let status = self
                     .server
                     .wait(within)
-                    .map_err(|error| format!("expected the server to end; {error}"))?;
+                    .map_err(|seen| missed("the server ends", seen))?;
                 if status.code() != Some(*wanted) {
-                    return Err(format!("expected exit status {wanted}; it was {status}"));
+                    return Err(missed(
+                        format!("exit status {wanted}"),
+                        format!("it ended with {status}"),
+                    ));
                 }
                 self.note("server", '*', &format!("ends with status {wanted}"));
             }
@@ -534,15 +556,22 @@ impl Stage<'_> {
         Ok(())
     }
 
-    fn connect(&mut self, who: &str, within: Duration) -> Result<(), String> {
-        let refused = |error: io::Error| format!("expected to connect; {error}");
+    fn signal(&self, signal: Signal) -> Result<(), Missed> {
+        self.server
+            .signal(signal)
+            .map_err(|seen| missed("to signal the server", seen))
+    }
+
+    fn connect(&mut self, who: &str, within: Duration) -> Result<(), Missed> {
+        let refused = |error: io::Error| missed("to connect", error.to_string());
         let stream = TcpStream::connect_timeout(&self.server.addr, within).map_err(refused)?;
         // Every write is a packet of its own, so that `each-byte` means what it says.
         stream.set_nodelay(true).map_err(refused)?;
-        self.connections += 1;
+        let addr = stream.local_addr().map_err(refused)?.to_string();
+        let shown = format!("127.0.0.1:{}", 50_001 + self.addrs.len());
+        self.addrs.push((addr.clone(), shown));
         let client = Client {
-            real_addr: stream.local_addr().map_err(refused)?.to_string(),
-            shown_addr: format!("127.0.0.1:{}", 50_000 + u32::from(self.connections)),
+            addr,
             stream,
             received: Vec::new(),
             passed_over: self.passed_over,
@@ -551,21 +580,21 @@ impl Stage<'_> {
         Ok(())
     }
 
-    fn client(&mut self, who: &str) -> Result<&mut Client, String> {
+    fn client(&mut self, who: &str) -> Result<&mut Client, Missed> {
         self.clients
             .get_mut(who)
-            .ok_or_else(|| format!("{who} is not connected: the conversation is wrong"))
+            .ok_or_else(|| missed("a client", format!("{who} has not connected")))
     }
 }
 
 impl Client {
-    fn send(&mut self, bytes: &[u8], each_byte: bool, deadline: Instant) -> Result<(), String> {
+    fn send(&mut self, bytes: &[u8], each_byte: bool, deadline: Instant) -> Result<(), Missed> {
         let left = deadline.saturating_duration_since(Instant::now());
         let lost = |error: io::Error| match error.kind() {
             ErrorKind::WouldBlock | ErrorKind::TimedOut => {
-                "expected to send; the server does not read".to_string()
+                missed("to send", "the server does not read")
             }
-            _ => format!("expected to send; the connection is lost: {error}"),
+            _ => missed("to send", format!("the connection is lost: {error}")),
         };
         self.stream
             .set_write_timeout(Some(left.max(Duration::from_millis(1))))
@@ -580,7 +609,7 @@ impl Client {
     }
 
     /// The next line that is not passed over, or `None` at the end of the connection.
-    fn line(&mut self, within: Duration) -> Result<Option<String>, String> {
+    fn line(&mut self, within: Duration) -> Result<Option<String>, Missed> {
         let deadline = Instant::now() + within;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
@@ -593,16 +622,16 @@ impl Client {
     }
 
     /// The next line without its line ending, or `None` at the end of the connection.
-    fn any_line(&mut self, within: Duration) -> Result<Option<String>, String> {
+    fn any_line(&mut self, within: Duration) -> Result<Option<String>, Missed> {
         let deadline = Instant::now() + within;
         loop {
             if let Some(end) = self.received.iter().position(|byte| *byte == b'\n') {
                 let line: Vec<u8> = self.received.drain(..=end).collect();
                 return match String::from_utf8(line) {
                     Ok(line) => Ok(Some(line.trim_end_matches('\n').to_string())),
-                    Err(error) => Err(format!(
-                        "expected UTF-8; the line is `{}`",
-                        shown(error.as_bytes())
+                    Err(error) => Err(missed(
+                        "a line in UTF-8",
+                        format!("the line is `{}`", shown(error.as_bytes())),
                     )),
                 };
             }
@@ -618,9 +647,9 @@ impl Client {
             match read {
                 Ok(0) if self.received.is_empty() => return Ok(None),
                 Ok(0) => {
-                    return Err(format!(
-                        "expected whole lines; the connection ended after `{}`",
-                        shown(&self.received)
+                    return Err(missed(
+                        "a whole line",
+                        format!("the connection ended after `{}`", shown(&self.received)),
                     ));
                 }
                 Ok(count) => self.received.extend_from_slice(&buffer[..count]),
@@ -634,39 +663,33 @@ impl Client {
                     {
                         return Ok(None);
                     }
-                    _ => return Err(format!("expected a line; the connection is lost: {error}")),
+                    _ => return Err(missed("a line", format!("the connection is lost: {error}"))),
                 },
             }
         }
     }
 
-    fn nothing(&self, within: Duration) -> String {
+    fn nothing(&self, within: Duration) -> Missed {
         let seconds = within.as_secs_f64().ceil();
-        match self.received.is_empty() {
-            true => format!("expected a line; nothing comes within {seconds} s"),
-            false => format!(
-                "expected a line; only `{}` comes within {seconds} s",
-                shown(&self.received)
-            ),
-        }
+        let seen = match self.received.is_empty() {
+            true => format!("nothing comes within {seconds} s"),
+            false => format!("only `{}` comes within {seconds} s", shown(&self.received)),
+        };
+        missed("a line", seen)
     }
 
-    fn expect_line(&mut self, wanted: &str, within: Duration) -> Result<String, String> {
+    fn expect_line(&mut self, wanted: &str, within: Duration) -> Result<String, Missed> {
         let line = match self.passed_over {
             Some(start) if wanted.starts_with(start) => self.any_line(within),
             _ => self.line(within),
         };
-        match line {
-            Ok(Some(line)) if line == wanted => Ok(line),
-            Ok(Some(line)) => Err(format!("expected `{wanted}`; the line is `{line}`")),
-            Ok(None) => Err(format!("expected `{wanted}`; the connection ended")),
-            Err(error) => {
-                let seen = error
-                    .split_once("; ")
-                    .map_or(error.as_str(), |(_, seen)| seen);
-                Err(format!("expected `{wanted}`; {seen}"))
-            }
-        }
+        let seen = match line {
+            Ok(Some(line)) if line == wanted => return Ok(line),
+            Ok(Some(line)) => format!("the line is `{line}`"),
+            Ok(None) => "the connection ended".to_string(),
+            Err(Missed { seen, .. }) => seen,
+        };
+        Err(missed(format!("`{wanted}`"), seen))
     }
 }
 
