@@ -806,7 +806,7 @@ fn marks_shown(book: &Book, fence: &Fence, includes: &[Include]) -> Vec<usize> {
                         .filter_map(|&line| support::number(lines[line]))
                         .collect()
                 })
-                .unwrap_or_else(Vec::new)
+                .unwrap_or_default()
         });
     by_hand.chain(included).collect()
 }
