@@ -460,13 +460,43 @@ fn program() -> &'static Path {
     })
 }
 
-/// Runs the companion to its end.
+/// Runs the companion to its end, which must come by itself.
 fn run(arguments: &[&str]) -> Output {
-    Command::new(program())
+    let mut child = Command::new(program())
         .args(arguments)
         .stdin(Stdio::null())
-        .output()
-        .expect("it can be run")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it can be run");
+    let stdout = whole(child.stdout.take().expect("it is piped"));
+    let stderr = whole(child.stderr.take().expect("it is piped"));
+    // Its streams close when it ends, which can be waited for with a deadline.
+    let (Ok(stdout), Ok(stderr)) = (stdout.recv_timeout(PATIENCE), stderr.recv_timeout(PATIENCE))
+    else {
+        // What matters is the failure of the test.
+        let _ = child.kill();
+        let _ = child.wait();
+        panic!("`companion {}` goes on and on", arguments.join(" "));
+    };
+    let status = child.wait().expect("it has ended");
+    Output {
+        status,
+        stdout,
+        stderr,
+    }
+}
+
+/// Reads to the end in a thread of its own.
+fn whole(mut from: impl Read + Send + 'static) -> mpsc::Receiver<Vec<u8>> {
+    let (sender, receiver) = mpsc::channel();
+    thread::spawn(move || {
+        let mut bytes = Vec::new();
+        // What came before an error is good enough to judge by; a test that waits no more needs nothing.
+        let _ = from.read_to_end(&mut bytes);
+        let _ = sender.send(bytes);
+    });
+    receiver
 }
 
 /// It failed as it should: status 1, one line on stderr that says why, nothing on stdout.
@@ -534,11 +564,12 @@ impl Companion {
     #[cfg(unix)]
     fn wait(&mut self) -> ExitStatus {
         // Its stderr closes when it ends, which can be waited for with a deadline.
-        while !matches!(
-            self.stderr.recv_timeout(PATIENCE),
-            Err(mpsc::RecvTimeoutError::Disconnected)
-        ) {
-            assert!(matches!(self.child.try_wait(), Ok(None | Some(_))));
+        loop {
+            match self.stderr.recv_timeout(PATIENCE) {
+                Ok(_) => {}
+                Err(mpsc::RecvTimeoutError::Disconnected) => break,
+                Err(mpsc::RecvTimeoutError::Timeout) => panic!("it does not end"),
+            }
         }
         self.child.wait().expect("it has ended")
     }
