@@ -84,6 +84,27 @@ fn in_a_pipe_every_reply_is_printed_and_nothing_else() {
     }
 }
 
+/// What chapter 07 shows of the client in a pipe.
+#[test]
+#[cfg(unix)]
+fn the_transcript_is_what_the_client_prints() {
+    let server = server(FIRST_THAT_CLOSES);
+    let addr = server.addr().to_string();
+    let mut transcript = String::new();
+    for (shell, input) in [
+        (r"printf 'bob\nbob: 1\nbob: 2\n' |", "bob\nbob: 1\nbob: 2\n"),
+        (r"printf '' |", ""),
+    ] {
+        let output = run(client(), &[&addr], input);
+        transcript += &format!("$ {shell} cargo run -q --bin 07-client\n");
+        transcript += &String::from_utf8(output.stdout).unwrap();
+        transcript += &String::from_utf8(output.stderr).unwrap();
+        transcript += &format!("$ echo $?\n{}\n", output.status.code().unwrap());
+    }
+    let file = stages::root().join("code/transcripts/07-client/in-a-pipe.txt");
+    expect_test::expect_file![file].assert_eq(&transcript);
+}
+
 #[test]
 fn no_reply_is_lost_at_the_end_of_input() {
     for stage in servers() {
@@ -236,5 +257,43 @@ mod terminal {
                 }
             }
         }
+    }
+}
+
+/// The solutions of the exercises of chapter 07.
+mod exercises {
+    use super::*;
+
+    /// Sends a message, the line `/quit` and another message.
+    fn quits(program: &Path) -> Output {
+        let server = server(FIRST_THAT_CLOSES);
+        let addr = server.addr().to_string();
+        run(program, &[&addr, "bob"], "bob: 1\n/quit\nbob: 2\n")
+    }
+
+    #[test]
+    fn quit_ends_the_input() {
+        let solution = stages().example("07-quit").unwrap();
+        assert_output(&quits(solution), 0, "from bob: 1\n", "");
+        assert_output(&quits(client()), 0, "from bob: 1\nfrom bob: 2\n", "");
+    }
+
+    #[test]
+    fn retry_waits_for_a_server() {
+        let free = TcpListener::bind("127.0.0.1:0").unwrap();
+        let addr = free.local_addr().unwrap().to_string();
+        drop(free);
+        let mut waiting = start(stages().example("07-retry").unwrap(), &[&addr, "bob"]);
+        say(&mut waiting, "bob: there you are\n");
+        let mut line = String::new();
+        let mut stderr = BufReader::new(waiting.stderr.take().unwrap());
+        stderr.read_line(&mut line).unwrap();
+        assert_eq!(line.trim_end(), format!("waiting for a server on {addr}"));
+        let server = Server::start_on(stages().program(FIRST_THAT_CLOSES).unwrap(), &addr).unwrap();
+        let output = waiting.wait_with_output().unwrap();
+        assert_output(&output, 0, "from bob: there you are\n", "");
+        drop(server);
+        let output = run(client(), &[&addr, "bob"], "");
+        assert_eq!(output.status.code(), Some(1), "the stage does not wait");
     }
 }

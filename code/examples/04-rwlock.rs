@@ -110,10 +110,10 @@ async fn connection_loop(peers: Peers, stream: TcpStream) -> Result<()> {
         to.dedup();
         let msg = msg.trim().to_string();
         // ANCHOR: deliver
-        let peers = peers.read().unwrap_or_else(PoisonError::into_inner); // 3
+        let peers = peers.read().unwrap_or_else(PoisonError::into_inner); // 1
         for dest in to {
             if let Some(peer) = peers.get(&dest) {
-                peer.unbounded_send(format!("from {name}: {msg}\n"))?; // 4
+                peer.unbounded_send(format!("from {name}: {msg}\n"))?; // 2
             }
         }
         // ANCHOR_END: deliver

@@ -2,10 +2,10 @@
 
 use std::{
     collections::HashMap,
-    ffi::OsString,
     fmt::Write as _,
     io::{self, BufRead, BufReader, ErrorKind, Read, Write},
     net::{Shutdown, SocketAddr, TcpStream},
+    path::Path,
     process::{Child, Command, ExitStatus, Stdio},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc},
     thread,
@@ -96,8 +96,7 @@ impl Server {
     /// # Errors
     ///
     /// Says why the program cannot be started, or what it said instead of `listening on IP:PORT`.
-    pub fn start(program: &std::path::Path, descriptors: Option<u32>) -> Result<Server, String> {
-        let addr = OsString::from("127.0.0.1:0");
+    pub fn start(program: &Path, descriptors: Option<u32>) -> Result<Server, String> {
         let mut command = match descriptors {
             None => Command::new(program),
             Some(limit) => {
@@ -109,13 +108,31 @@ impl Server {
                 shell
             }
         };
+        command.arg("127.0.0.1:0");
+        Server::spawn(command)
+    }
+
+    /// Starts a program of the book on this address, and waits until it listens.
+    ///
+    /// # Errors
+    ///
+    /// As [`Server::start`].
+    pub fn start_on(program: &Path, addr: &str) -> Result<Server, String> {
+        let mut command = Command::new(program);
+        command.arg(addr);
+        Server::spawn(command)
+    }
+
+    fn spawn(mut command: Command) -> Result<Server, String> {
         let mut child = command
-            .arg(addr)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
-            .map_err(|error| format!("cannot start {}: {error}", program.display()))?;
+            .map_err(|error| {
+                let program = command.get_program().display();
+                format!("cannot start {program}: {error}")
+            })?;
         let reports = Arc::new(Reports::default());
         if let Some(stderr) = child.stderr.take() {
             let reports = Arc::clone(&reports);

@@ -82,14 +82,14 @@ async fn connection_loop(stream: TcpStream) -> Result<()> {
     while let Some(line) = lines.next().await {
         let line = line?;
         let Some((dest, msg)) = line.split_once(':') else {
-            continue; // 3
+            continue; // 1
         };
         let mut to: Vec<String> = dest
             .split(',')
             .map(|dest| dest.trim().to_string())
             .collect();
         to.sort();
-        to.dedup(); // 4
+        to.dedup(); // 2
         let msg = msg.trim().to_string();
         eprintln!("{name} to {}: {msg}", to.join(", "));
     }

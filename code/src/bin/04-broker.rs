@@ -140,10 +140,10 @@ async fn connection_loop(broker: Sender<Event>, stream: TcpStream) -> Result<()>
 /// Owns the map of all peers, so that no lock is needed. Ends when nobody can send it events any
 /// more, or when a peer's writer has ended before it.
 async fn broker_loop(mut events: Receiver<Event>) -> Result<()> {
+    // 1
     let mut peers: HashMap<String, Sender<String>> = HashMap::new(); // 2
     while let Some(event) = events.next().await {
         match event {
-            // 1
             Event::Message { from, to, msg } => {
                 for dest in to {
                     if let Some(peer) = peers.get(&dest) {

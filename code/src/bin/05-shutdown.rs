@@ -115,10 +115,10 @@ async fn accept_loop(addr: &str) -> Result<()> {
     // ANCHOR_END: accept_loop
     // ANCHOR: stopping
     drop(incoming);
-    drop(listener); // 2
-    drop(broker); // 3
+    drop(listener); // 1
+    drop(broker); // 2
     drop(running);
-    all_tasks.next().await; // 4
+    all_tasks.next().await; // 3
     Ok(())
 }
 // ANCHOR_END: stopping

@@ -8,6 +8,7 @@
 //!
 //! It trusts its clients: names, lines, queues and connections have no limits yet.
 
+// ANCHOR: whole_head
 // ANCHOR: imports
 use std::{
     collections::HashMap,
@@ -49,7 +50,9 @@ type Stop = Shared<oneshot::Receiver<()>>;
 /// Held by every task while it runs; nothing is ever sent. When the last one is dropped, the
 /// receiving end of the channel learns that every task has ended.
 type Running = Sender<Infallible>;
+// ANCHOR_END: whole_head
 
+// ANCHOR: whole_main
 fn main() -> ExitCode {
     let args: Vec<String> = env::args().skip(1).collect();
     let addr = match args.as_slice() {
@@ -69,6 +72,9 @@ fn main() -> ExitCode {
     }
 }
 
+// ANCHOR_END: whole_main
+
+// ANCHOR: whole_event
 /// What readers tell the broker.
 #[derive(Debug)]
 enum Event {
@@ -99,7 +105,9 @@ struct Peer {
     sender: Sender<String>,
 }
 // ANCHOR_END: peer
+// ANCHOR_END: whole_event
 
+// ANCHOR: whole_accept
 /// Makes the first Ctrl-C (or SIGTERM, on Unix) resolve [`Stop`], and the second end the process at
 /// once with status 130: 128 and the number of SIGINT, as shells report it.
 fn stop_on_ctrl_c() -> Result<Stop> {
@@ -156,6 +164,9 @@ fn spawn_and_log_error(
     });
 }
 
+// ANCHOR_END: whole_accept
+
+// ANCHOR: whole_connection
 // ANCHOR: connection_loop_doc
 /// Reads one connection's lines and makes events of them. Ends when the client has finished sending
 /// or cannot be read from, when the server is told to stop, or when the broker is gone.
@@ -208,6 +219,8 @@ async fn read_messages(
     }
     Ok(())
 }
+
+// ANCHOR_END: whole_connection
 
 // ANCHOR: broker_loop
 /// Owns the map of all peers, so that no lock is needed. Ends when nobody can send it events any
