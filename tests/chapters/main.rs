@@ -616,8 +616,8 @@ fn exercises(book: &Book) -> Vec<Problem> {
             let exercises = exercises_in(chapter, section.clone());
             if !(2..=3).contains(&exercises.len()) {
                 let what = format!(
-                    "there are {} exercises; a chapter has two or three, each under a heading of \
-                     level 3 or an item of a numbered list",
+                    "there are {} exercises; a chapter has two or three, each a paragraph that \
+                     starts with its number, `**1. Title.**`",
                     exercises.len()
                 );
                 problems.push(chapter.problem(chapter.line_of(section.start), what));
@@ -668,22 +668,17 @@ fn exercises(book: &Book) -> Vec<Problem> {
     problems
 }
 
-/// Exercises are headings of level 3, or without any, the items of the numbered lists.
+/// Exercises are the paragraphs that start with a bold number: `**1. Survive it.** Make the …`.
 fn exercises_in(chapter: &Chapter, section: Range<usize>) -> Vec<Range<usize>> {
-    let starts: Vec<usize> = chapter
-        .headings()
-        .iter()
-        .filter(|heading| heading.level == 3 && section.contains(&heading.range.start))
-        .map(|heading| heading.range.start)
+    let text = &chapter.text[section.clone()];
+    let starts: Vec<usize> = text
+        .match_indices("\n**")
+        .filter(|(start, mark)| {
+            let number = text[start + mark.len()..].split_once(". ");
+            number.is_some_and(|(number, _)| number.parse::<usize>().is_ok())
+        })
+        .map(|(start, _)| section.start + start + 1)
         .collect();
-    let starts = match starts.is_empty() {
-        false => starts,
-        true => lists(chapter)
-            .into_iter()
-            .filter(|list| list.ordered && section.contains(&list.range.start))
-            .flat_map(|list| list.items)
-            .collect(),
-    };
     let ends = starts.iter().copied().skip(1).chain([section.end]);
     starts
         .iter()
@@ -796,17 +791,15 @@ fn marks_shown(book: &Book, fence: &Fence, includes: &[Include]) -> Vec<usize> {
                     .into_iter()
                     .find(|anchor| Some(&anchor.name) == include.anchor.as_ref())
             });
-            program
-                .zip(anchor)
-                .map(|(program, anchor)| {
-                    let lines: Vec<&str> = program.text.lines().collect();
-                    anchor
-                        .lines
-                        .iter()
-                        .filter_map(|&line| support::number(lines[line]))
-                        .collect()
-                })
-                .unwrap_or_default()
+            let (Some(program), Some(anchor)) = (program, anchor) else {
+                return Vec::new();
+            };
+            let lines: Vec<&str> = program.text.lines().collect();
+            let numbers = anchor
+                .lines
+                .iter()
+                .map(|&line| support::number(lines[line]));
+            numbers.flatten().collect()
         });
     by_hand.chain(included).collect()
 }

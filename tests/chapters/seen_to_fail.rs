@@ -403,7 +403,7 @@ fn solution_that_does_not_exist() {
 
 #[test]
 fn single_exercise() {
-    let book = Fixture::new().edit("src/en/02-loud.md", "### Two\n", "");
+    let book = Fixture::new().edit("src/en/02-loud.md", "**2. Two.**\n", "");
     fails(
         exercises,
         book,

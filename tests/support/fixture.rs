@@ -80,13 +80,13 @@ const QUIET: &str = "# Quiet
 
 ## Exercises
 
-1. One: `cargo run --example 01-a`.
+**1. One.** `cargo run --example 01-a`
 
-   <details>One</details>
+<details>One</details>
 
-2. Two: `cargo run --example 01-b`.
+**2. Two.** `cargo run --example 01-b`
 
-   <details>Two</details>
+<details>Two</details>
 
 ## Summary
 ";
@@ -119,13 +119,13 @@ It is.
 
 ## Exercises
 
-### One
+**1. One.**
 
 <details>One</details>
 
 `cargo run --example 02-a`
 
-### Two
+**2. Two.**
 
 <details>Two</details>
 
