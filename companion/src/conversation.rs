@@ -145,6 +145,11 @@ pub enum Action {
 }
 
 impl Conversation {
+    /// The chapter whose file it stands in, `04-broker` for example.
+    pub fn file(&self) -> &str {
+        self.place.split('.').next().unwrap_or_default()
+    }
+
     /// Whether this stage, `04-broker` for example, must pass it.
     pub fn is_promised_by(&self, stage: &str) -> bool {
         match &self.promise {

@@ -1,6 +1,7 @@
 //! What the programs and the tests of this repository share.
 
 pub mod book;
+pub mod check;
 pub mod conversation;
 pub mod play;
 pub mod serve;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
-use companion::{book, serve, stages};
+use companion::{book, check, serve, stages};
 
 /// Reads the book with you: serves it, builds it.
 #[derive(Parser)]
@@ -41,6 +41,13 @@ enum Command {
         /// The folder [default: `book`, beside book.toml]
         dir: Option<PathBuf>,
     },
+    /// Hold the conversations of the book with a server
+    Check {
+        /// The server, 04-broker for example; without one, lists what there is
+        stage: Option<String>,
+        /// One conversation, promised or not [default: all that the stage promises]
+        conversation: Option<String>,
+    },
 }
 
 fn main() -> ExitCode {
@@ -51,6 +58,16 @@ fn main() -> ExitCode {
     let done = match cli.command {
         None => serve::serve(&cli.root, cli.port, !cli.no_open).map(|()| ExitCode::SUCCESS),
         Some(Command::Build { dir }) => build(&cli.root, dir),
+        Some(Command::Check {
+            stage,
+            conversation,
+        }) => {
+            let held = check::check(stage.as_deref(), conversation.as_deref());
+            return held.unwrap_or_else(|error| {
+                eprintln!("error: {}", book::one_line(&error));
+                ExitCode::from(check::NOT_EXAMINED)
+            });
+        }
     };
     done.unwrap_or_else(|error| {
         eprintln!("error: {}", book::one_line(&error));
