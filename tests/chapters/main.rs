@@ -395,7 +395,8 @@ fn runs(numbers: &[usize]) -> Vec<(usize, usize)> {
 ///
 /// That lines go is shown by the difference under "What changed". Where names go with them that
 /// occur nowhere in the stage any more, the reader is told of it in the prose, or wonders: of each
-/// run of removed lines that held such names, the prose must mention one.
+/// run of removed lines that held such names, the prose must mention one. Names after a dot do not
+/// count: they are methods, nearly always of a library, and the prose speaks of what they did.
 fn unmentioned(book: &Book) -> Vec<Problem> {
     let mut problems = Vec::new();
     for (chapter, stage) in stage_chapters(book) {
@@ -456,7 +457,10 @@ fn names(program: &Program) -> Vec<(usize, String)> {
         // Every second part is inside quotes.
         for part in code.split('"').step_by(2) {
             for word in support::words(part) {
-                if !word.starts_with(|c: char| c.is_ascii_digit()) && !KEYWORDS.contains(&word) {
+                let start = word.as_ptr() as usize - part.as_ptr() as usize;
+                let method = part[..start].ends_with('.') && !part[..start].ends_with("..");
+                let number = word.starts_with(|c: char| c.is_ascii_digit());
+                if !method && !number && !KEYWORDS.contains(&word) {
                     names.push((index, word.to_string()));
                 }
             }
@@ -741,6 +745,8 @@ fn lists(chapter: &Chapter) -> Vec<List> {
 }
 
 /// Snippets with `// 1`, `// 2` that no numbered list of as many items follows.
+///
+/// A chapter that shows another chapter's program again need not explain its marks again.
 fn numbered_marks(book: &Book) -> Vec<Problem> {
     let mut problems = Vec::new();
     for chapter in book.chapters() {
@@ -750,7 +756,7 @@ fn numbered_marks(book: &Book) -> Vec<Problem> {
             if !fence.info.starts_with("rust") {
                 continue;
             }
-            let mut numbers = marks_shown(book, &fence, &includes);
+            let mut numbers = marks_shown(book, chapter, &fence, &includes);
             numbers.sort_unstable();
             numbers.dedup();
             let count = numbers.len();
@@ -776,7 +782,8 @@ fn numbered_marks(book: &Book) -> Vec<Problem> {
     problems
 }
 
-fn marks_shown(book: &Book, fence: &Fence, includes: &[Include]) -> Vec<usize> {
+fn marks_shown(book: &Book, chapter: &Chapter, fence: &Fence, includes: &[Include]) -> Vec<usize> {
+    let own = |program: &&Program| number_of(&program.name) == number_of(&chapter.name);
     let by_hand = fence.text.lines().filter_map(support::number);
     let included = includes
         .iter()
@@ -784,7 +791,7 @@ fn marks_shown(book: &Book, fence: &Fence, includes: &[Include]) -> Vec<usize> {
             (fence.line..=fence.line + fence.text.lines().count()).contains(&include.line)
         })
         .flat_map(|include| {
-            let program = book.program(&include.path);
+            let program = book.program(&include.path).filter(own);
             let anchor: Option<Anchor> = program.and_then(|program| {
                 let (anchors, _) = program.anchors();
                 anchors

@@ -469,3 +469,11 @@ fn difference_of_no_stage() {
     let stray = |book: &Book| stray_diffs(book, &diffs(book));
     fails(stray, book, "code/diffs/01-quiet.diff: belongs to no stage");
 }
+
+#[test]
+fn marks_need_no_second_explanation() {
+    let text =
+        "# Spec\n\n```rust,no_run\n{{#rustdoc_include ../../code/src/bin/02-loud.rs:greet}}\n```\n";
+    let fixture = Fixture::new().write("src/en/00-spec.md", text);
+    assert_eq!(numbered_marks(&fixture.load()), []);
+}
