@@ -69,7 +69,8 @@ async fn connect(addr: &str) -> Result<TcpStream> {
 /// Owns the connection. Ends well when the server has closed it after our end of input.
 async fn chat(addr: &str, name: Option<&str>) -> Result<()> {
     let stream = connect(addr).await?;
-    match future::select(pin!(send(&stream, name)), pin!(receive(&stream))).await {
+    let (send, receive) = (pin!(send(&stream, name)), pin!(receive(&stream)));
+    match future::select(send, receive).await {
         Either::Left((sent, receive)) => {
             sent?;
             receive.await

@@ -59,7 +59,8 @@ async fn chat(addr: &str, name: Option<&str>) -> Result<()> {
     let stream = TcpStream::connect(addr)
         .await
         .map_err(|error| format!("cannot reach a server on {addr}: {error}"))?;
-    match future::select(pin!(send(&stream, name)), pin!(receive(&stream))).await {
+    let (send, receive) = (pin!(send(&stream, name)), pin!(receive(&stream)));
+    match future::select(send, receive).await {
         Either::Left((sent, receive)) => {
             sent?;
             receive.await // 1
