@@ -68,7 +68,7 @@ const TALKATIVE: Rules = Rules {
 };
 
 /// Tests that are under way at once. They wait for sockets more than they compute.
-const THREADS: usize = 32;
+const THREADS: usize = 48;
 
 type Result<T> = std::result::Result<T, String>;
 

@@ -12,13 +12,16 @@ use std::{
     time::{Duration, Instant},
 };
 
-use socket2::SockRef;
+use socket2::{Domain, SockRef, Socket, Type};
 use wait_timeout::ChildExt;
 
 use crate::conversation::{Action, Conversation, PATIENCE, Step};
 
 /// How long a server may take to say `listening on IP:PORT`.
 const START: Duration = Duration::from_secs(20);
+
+/// The size of a client's receive buffer, in bytes.
+const RECEIVE_BUFFER: usize = 64 * 1024;
 
 /// Stands for the rounds of `repeat` after the first.
 const ELLIPSIS: &str = "…\n";
@@ -581,7 +584,14 @@ impl Stage<'_> {
 
     fn connect(&mut self, who: &str, within: Duration) -> Result<(), Missed> {
         let refused = |error: io::Error| missed("to connect", error.to_string());
-        let stream = TcpStream::connect_timeout(&self.server.addr, within).map_err(refused)?;
+        let socket = Socket::new(Domain::for_address(self.server.addr), Type::STREAM, None)
+            .map_err(refused)?;
+        // A client that does not read is felt soon, whatever the system's buffers are.
+        socket
+            .set_recv_buffer_size(RECEIVE_BUFFER)
+            .and_then(|()| socket.connect_timeout(&self.server.addr.into(), within))
+            .map_err(refused)?;
+        let stream = TcpStream::from(socket);
         // Every write is a packet of its own, so that `each-byte` means what it says.
         stream.set_nodelay(true).map_err(refused)?;
         let addr = stream.local_addr().map_err(refused)?.to_string();
