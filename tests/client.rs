@@ -207,8 +207,7 @@ fn a_name_must_be_given() {
 #[test]
 fn more_arguments_than_two_are_refused() {
     let output = run(client(), &["127.0.0.1:0", "bob", "alice"], "");
-    let line =
-        "error: too many arguments; give an address and a name, for example 127.0.0.1:9000 alice\n";
+    let line = "error: expected at most an address and a name\n";
     assert_output(&output, 1, "", line);
 }
 

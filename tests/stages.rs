@@ -73,7 +73,7 @@ fn a_taken_port_is_refused() {
 fn more_arguments_than_one_are_refused() {
     for (name, program) in servers() {
         let line = refusal(run(&program, &["127.0.0.1:0", "more"]));
-        let wanted = "error: too many arguments; give one address, for example 127.0.0.1:9000";
+        let wanted = "error: expected one address, such as 127.0.0.1:9000";
         assert_eq!(line, wanted, "{name}");
     }
 }

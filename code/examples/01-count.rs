@@ -7,7 +7,8 @@ use std::{env, error, process::ExitCode, result};
 use async_std::{net::TcpListener, task};
 use futures::StreamExt;
 
-/// What can go wrong here goes wrong at run time and is reported to a person, so any error will do.
+/// What can go wrong here goes wrong at run time and is reported to a person,
+/// so any error will do.
 type Result<T> = result::Result<T, Box<dyn error::Error + Send + Sync>>;
 
 fn main() -> ExitCode {
@@ -16,7 +17,7 @@ fn main() -> ExitCode {
         [] => "127.0.0.1:8080",
         [addr] => addr,
         _ => {
-            eprintln!("error: too many arguments; give one address, for example 127.0.0.1:9000");
+            eprintln!("error: expected one address, such as 127.0.0.1:9000");
             return ExitCode::FAILURE;
         }
     };

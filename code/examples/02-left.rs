@@ -10,7 +10,8 @@ use async_std::{
 };
 use futures::{AsyncBufReadExt, StreamExt, io::BufReader};
 
-/// What can go wrong here goes wrong at run time and is reported to a person, so any error will do.
+/// What can go wrong here goes wrong at run time and is reported to a person,
+/// so any error will do.
 type Result<T> = result::Result<T, Box<dyn error::Error + Send + Sync>>;
 
 fn main() -> ExitCode {
@@ -19,7 +20,7 @@ fn main() -> ExitCode {
         [] => "127.0.0.1:8080",
         [addr] => addr,
         _ => {
-            eprintln!("error: too many arguments; give one address, for example 127.0.0.1:9000");
+            eprintln!("error: expected one address, such as 127.0.0.1:9000");
             return ExitCode::FAILURE;
         }
     };
@@ -32,7 +33,8 @@ fn main() -> ExitCode {
     }
 }
 
-/// Owns the listener. Ends on the first error of the listener; one connection's error is its own.
+/// Owns the listener. Ends on the first error of the listener; one connection's
+/// error is its own.
 async fn accept_loop(addr: &str) -> Result<()> {
     let listener = TcpListener::bind(addr)
         .await
@@ -45,8 +47,11 @@ async fn accept_loop(addr: &str) -> Result<()> {
     Ok(())
 }
 
-/// Spawns a task that nobody waits for. Its error is reported here, or nobody would learn of it.
-fn spawn_and_log_error(future: impl Future<Output = Result<()>> + Send + 'static) {
+/// Spawns a task that nobody waits for. Its error is reported here, or nobody
+/// would learn of it.
+fn spawn_and_log_error(
+    future: impl Future<Output = Result<()>> + Send + 'static,
+) {
     task::spawn(async move {
         if let Err(error) = future.await {
             eprintln!("error: {error}");
@@ -54,7 +59,8 @@ fn spawn_and_log_error(future: impl Future<Output = Result<()>> + Send + 'static
     });
 }
 
-/// Owns one connection and reads its lines. Ends when the client has finished sending.
+/// Owns one connection and reads its lines. Ends when the client has finished
+/// sending.
 async fn connection_loop(stream: TcpStream) -> Result<()> {
     eprintln!("accepted {}", stream.peer_addr()?);
     let mut lines = BufReader::new(&stream).lines();
@@ -70,10 +76,8 @@ async fn connection_loop(stream: TcpStream) -> Result<()> {
         let Some((dest, msg)) = line.split_once(':') else {
             continue;
         };
-        let mut to: Vec<String> = dest
-            .split(',')
-            .map(|dest| dest.trim().to_string())
-            .collect();
+        let mut to: Vec<String> =
+            dest.split(',').map(|dest| dest.trim().to_string()).collect();
         to.sort();
         to.dedup();
         let msg = msg.trim().to_string();

@@ -1,4 +1,5 @@
-//! A solution of an exercise of chapter 03: the client is told who cannot be reached.
+//! A solution of an exercise of chapter 03: the client is told who cannot be
+//! reached.
 //!
 //! Run it with `cargo run --example 03-answer`.
 
@@ -8,9 +9,12 @@ use async_std::{
     net::{TcpListener, TcpStream},
     task,
 };
-use futures::{AsyncBufReadExt, AsyncWriteExt, StreamExt, channel::mpsc, io::BufReader};
+use futures::{
+    AsyncBufReadExt, AsyncWriteExt, StreamExt, channel::mpsc, io::BufReader,
+};
 
-/// What can go wrong here goes wrong at run time and is reported to a person, so any error will do.
+/// What can go wrong here goes wrong at run time and is reported to a person,
+/// so any error will do.
 type Result<T> = result::Result<T, Box<dyn error::Error + Send + Sync>>;
 type Sender<T> = mpsc::UnboundedSender<T>;
 type Receiver<T> = mpsc::UnboundedReceiver<T>;
@@ -21,7 +25,7 @@ fn main() -> ExitCode {
         [] => "127.0.0.1:8080",
         [addr] => addr,
         _ => {
-            eprintln!("error: too many arguments; give one address, for example 127.0.0.1:9000");
+            eprintln!("error: expected one address, such as 127.0.0.1:9000");
             return ExitCode::FAILURE;
         }
     };
@@ -34,7 +38,8 @@ fn main() -> ExitCode {
     }
 }
 
-/// Owns the listener. Ends on the first error of the listener; one connection's error is its own.
+/// Owns the listener. Ends on the first error of the listener; one connection's
+/// error is its own.
 async fn accept_loop(addr: &str) -> Result<()> {
     let listener = TcpListener::bind(addr)
         .await
@@ -47,8 +52,11 @@ async fn accept_loop(addr: &str) -> Result<()> {
     Ok(())
 }
 
-/// Spawns a task that nobody waits for. Its error is reported here, or nobody would learn of it.
-fn spawn_and_log_error(future: impl Future<Output = Result<()>> + Send + 'static) {
+/// Spawns a task that nobody waits for. Its error is reported here, or nobody
+/// would learn of it.
+fn spawn_and_log_error(
+    future: impl Future<Output = Result<()>> + Send + 'static,
+) {
     task::spawn(async move {
         if let Err(error) = future.await {
             eprintln!("error: {error}");
@@ -56,8 +64,9 @@ fn spawn_and_log_error(future: impl Future<Output = Result<()>> + Send + 'static
     });
 }
 
-/// Reads one connection's lines. Shares the socket with `connection_writer_loop`, whose queue it
-/// feeds. Ends when the client has finished sending; the writer ends then too.
+/// Reads one connection's lines. Shares the socket with
+/// `connection_writer_loop`, whose queue it feeds. Ends when the client has
+/// finished sending; the writer ends then too.
 async fn connection_loop(stream: TcpStream) -> Result<()> {
     eprintln!("accepted {}", stream.peer_addr()?);
     let stream = Arc::new(stream);
@@ -69,17 +78,16 @@ async fn connection_loop(stream: TcpStream) -> Result<()> {
     if name.is_empty() {
         return Err("a client sent an empty name".into());
     }
-    let (sender, receiver): (Sender<String>, Receiver<String>) = mpsc::unbounded();
+    let (sender, receiver): (Sender<String>, Receiver<String>) =
+        mpsc::unbounded();
     spawn_and_log_error(connection_writer_loop(receiver, Arc::clone(&stream)));
     while let Some(line) = lines.next().await {
         let line = line?;
         let Some((dest, msg)) = line.split_once(':') else {
             continue;
         };
-        let mut to: Vec<String> = dest
-            .split(',')
-            .map(|dest| dest.trim().to_string())
-            .collect();
+        let mut to: Vec<String> =
+            dest.split(',').map(|dest| dest.trim().to_string()).collect();
         to.sort();
         to.dedup();
         let msg = msg.trim().to_string();
@@ -88,15 +96,18 @@ async fn connection_loop(stream: TcpStream) -> Result<()> {
                 sender.unbounded_send(format!("from {name}: {msg}\n"))?;
             } else {
                 eprintln!("{name} to {dest}: not reachable yet");
-                sender.unbounded_send(format!("from server: {dest} is not reachable yet\n"))?;
+                sender.unbounded_send(format!(
+                    "from server: {dest} is not reachable yet\n"
+                ))?;
             }
         }
     }
     Ok(())
 }
 
-/// Owns the outgoing half of one connection: no other task writes to its socket. Ends when nobody
-/// can send to its queue any more and the queue is empty, or when the client cannot be written to.
+/// Owns the outgoing half of one connection: no other task writes to its
+/// socket. Ends when nobody can send to its queue any more and the queue is
+/// empty, or when the client cannot be written to.
 async fn connection_writer_loop(
     mut messages: Receiver<String>,
     stream: Arc<TcpStream>,

@@ -1,6 +1,8 @@
-//! The alternative to the broker of chapter 04: all readers share the map of peers behind a lock.
+//! The alternative to the broker of chapter 04: all readers share the map of
+//! peers behind a lock.
 //!
-//! It keeps every promise of `04-broker`. Chapter 04 asks what it does not promise.
+//! It keeps every promise of `04-broker`. Chapter 04 asks what it does not
+//! promise.
 //!
 //! Run it with `cargo run --example 04-rwlock`.
 
@@ -17,9 +19,12 @@ use async_std::{
     net::{TcpListener, TcpStream},
     task,
 };
-use futures::{AsyncBufReadExt, AsyncWriteExt, StreamExt, channel::mpsc, io::BufReader};
+use futures::{
+    AsyncBufReadExt, AsyncWriteExt, StreamExt, channel::mpsc, io::BufReader,
+};
 
-/// What can go wrong here goes wrong at run time and is reported to a person, so any error will do.
+/// What can go wrong here goes wrong at run time and is reported to a person,
+/// so any error will do.
 type Result<T> = result::Result<T, Box<dyn error::Error + Send + Sync>>;
 type Sender<T> = mpsc::UnboundedSender<T>;
 type Receiver<T> = mpsc::UnboundedReceiver<T>;
@@ -30,7 +35,7 @@ fn main() -> ExitCode {
         [] => "127.0.0.1:8080",
         [addr] => addr,
         _ => {
-            eprintln!("error: too many arguments; give one address, for example 127.0.0.1:9000");
+            eprintln!("error: expected one address, such as 127.0.0.1:9000");
             return ExitCode::FAILURE;
         }
     };
@@ -48,7 +53,8 @@ fn main() -> ExitCode {
 type Peers = Arc<RwLock<HashMap<String, Sender<String>>>>;
 // ANCHOR_END: peers
 
-/// Owns the listener. Ends on the first error of the listener; one connection's error is its own.
+/// Owns the listener. Ends on the first error of the listener; one connection's
+/// error is its own.
 async fn accept_loop(addr: &str) -> Result<()> {
     let listener = TcpListener::bind(addr)
         .await
@@ -62,8 +68,11 @@ async fn accept_loop(addr: &str) -> Result<()> {
     Ok(())
 }
 
-/// Spawns a task that nobody waits for. Its error is reported here, or nobody would learn of it.
-fn spawn_and_log_error(future: impl Future<Output = Result<()>> + Send + 'static) {
+/// Spawns a task that nobody waits for. Its error is reported here, or nobody
+/// would learn of it.
+fn spawn_and_log_error(
+    future: impl Future<Output = Result<()>> + Send + 'static,
+) {
     task::spawn(async move {
         if let Err(error) = future.await {
             eprintln!("error: {error}");
@@ -71,8 +80,8 @@ fn spawn_and_log_error(future: impl Future<Output = Result<()>> + Send + 'static
     });
 }
 
-/// Reads one connection's lines and delivers them. Ends when the client has finished sending, or when
-/// a peer that it writes to has gone.
+/// Reads one connection's lines and delivers them. Ends when the client has
+/// finished sending, or when a peer that it writes to has gone.
 async fn connection_loop(peers: Peers, stream: TcpStream) -> Result<()> {
     eprintln!("accepted {}", stream.peer_addr()?);
     let stream = Arc::new(stream);
@@ -88,11 +97,16 @@ async fn connection_loop(peers: Peers, stream: TcpStream) -> Result<()> {
     {
         let mut peers = peers.write().unwrap_or_else(PoisonError::into_inner); // 1
         match peers.entry(name.clone()) {
-            Entry::Occupied(taken) => eprintln!("the name {} is taken", taken.key()),
+            Entry::Occupied(taken) => {
+                eprintln!("the name {} is taken", taken.key())
+            }
             Entry::Vacant(free) => {
                 let (sender, receiver) = mpsc::unbounded();
                 free.insert(sender);
-                spawn_and_log_error(connection_writer_loop(receiver, Arc::clone(&stream)));
+                spawn_and_log_error(connection_writer_loop(
+                    receiver,
+                    Arc::clone(&stream),
+                ));
             }
         }
     } // 2
@@ -102,10 +116,8 @@ async fn connection_loop(peers: Peers, stream: TcpStream) -> Result<()> {
         let Some((dest, msg)) = line.split_once(':') else {
             continue;
         };
-        let mut to: Vec<String> = dest
-            .split(',')
-            .map(|dest| dest.trim().to_string())
-            .collect();
+        let mut to: Vec<String> =
+            dest.split(',').map(|dest| dest.trim().to_string()).collect();
         to.sort();
         to.dedup();
         let msg = msg.trim().to_string();
@@ -121,8 +133,9 @@ async fn connection_loop(peers: Peers, stream: TcpStream) -> Result<()> {
     Ok(())
 }
 
-/// Owns the outgoing half of one connection: no other task writes to its socket. Ends when nobody
-/// can send to its queue any more and the queue is empty, or when the client cannot be written to.
+/// Owns the outgoing half of one connection: no other task writes to its
+/// socket. Ends when nobody can send to its queue any more and the queue is
+/// empty, or when the client cannot be written to.
 async fn connection_writer_loop(
     mut messages: Receiver<String>,
     stream: Arc<TcpStream>,

@@ -23,14 +23,15 @@ use futures::{
     io::BufReader,
 };
 
-/// What can go wrong here goes wrong at run time and is reported to a person, so any error will do.
+/// What can go wrong here goes wrong at run time and is reported to a person,
+/// so any error will do.
 type Result<T> = result::Result<T, Box<dyn error::Error + Send + Sync>>;
 type Sender<T> = mpsc::UnboundedSender<T>;
 type Receiver<T> = mpsc::UnboundedReceiver<T>;
 /// Resolves when the server is to stop. Every clone of it does.
 type Stop = Shared<oneshot::Receiver<()>>;
-/// Held by every task while it runs; nothing is ever sent. When the last one is dropped, the
-/// receiving end of the channel learns that every task has ended.
+/// Held by every task while it runs; nothing is ever sent. When the last one is
+/// dropped, the receiving end of the channel learns that every task has ended.
 type Running = Sender<Infallible>;
 
 fn main() -> ExitCode {
@@ -39,7 +40,7 @@ fn main() -> ExitCode {
         [] => "127.0.0.1:8080",
         [addr] => addr,
         _ => {
-            eprintln!("error: too many arguments; give one address, for example 127.0.0.1:9000");
+            eprintln!("error: expected one address, such as 127.0.0.1:9000");
             return ExitCode::FAILURE;
         }
     };
@@ -56,20 +57,14 @@ fn main() -> ExitCode {
 #[derive(Debug)]
 enum Event {
     /// A client has sent its name; its connection is where its messages go.
-    NewPeer {
-        name: String,
-        stream: Arc<TcpStream>,
-    },
+    NewPeer { name: String, stream: Arc<TcpStream> },
     /// A client has sent a message.
-    Message {
-        from: String,
-        to: Vec<String>,
-        msg: String,
-    },
+    Message { from: String, to: Vec<String>, msg: String },
 }
 
-/// Makes the first Ctrl-C (or SIGTERM, on Unix) resolve [`Stop`], and the second end the process at
-/// once with status 130: 128 and the number of SIGINT, as shells report it.
+/// Makes the first Ctrl-C (or SIGTERM, on Unix) resolve [`Stop`], and the
+/// second end the process at once with status 130: 128 and the number of
+/// SIGINT, as shells report it.
 fn stop_on_ctrl_c() -> Result<Stop> {
     let (sender, receiver) = oneshot::channel();
     let mut first = Some(sender);
@@ -80,8 +75,8 @@ fn stop_on_ctrl_c() -> Result<Stop> {
     Ok(receiver.shared())
 }
 
-/// Owns the listener. Ends when the server is told to stop and every task has ended, or on the
-/// first error of the listener.
+/// Owns the listener. Ends when the server is told to stop and every task has
+/// ended, or on the first error of the listener.
 async fn accept_loop(addr: &str) -> Result<()> {
     let listener = TcpListener::bind(addr)
         .await
@@ -106,7 +101,8 @@ async fn accept_loop(addr: &str) -> Result<()> {
     Ok(())
 }
 
-/// Spawns a task that reports its own error. The task holds `running` until it has ended.
+/// Spawns a task that reports its own error. The task holds `running` until it
+/// has ended.
 fn spawn_and_log_error(
     future: impl Future<Output = Result<()>> + Send + 'static,
     running: Running,
@@ -119,9 +115,14 @@ fn spawn_and_log_error(
     });
 }
 
-/// Reads one connection's lines and makes events of them. Ends when the client has finished sending,
-/// when the server is told to stop, or when the broker is gone.
-async fn connection_loop(broker: Sender<Event>, stream: TcpStream, stop: Stop) -> Result<()> {
+/// Reads one connection's lines and makes events of them. Ends when the client
+/// has finished sending, when the server is told to stop, or when the broker is
+/// gone.
+async fn connection_loop(
+    broker: Sender<Event>,
+    stream: TcpStream,
+    stop: Stop,
+) -> Result<()> {
     eprintln!("accepted {}", stream.peer_addr()?);
     let stream = Arc::new(stream);
     let mut lines = BufReader::new(&*stream).lines().take_until(stop);
@@ -141,10 +142,8 @@ async fn connection_loop(broker: Sender<Event>, stream: TcpStream, stop: Stop) -
         let Some((dest, msg)) = line.split_once(':') else {
             continue;
         };
-        let mut to: Vec<String> = dest
-            .split(',')
-            .map(|dest| dest.trim().to_string())
-            .collect();
+        let mut to: Vec<String> =
+            dest.split(',').map(|dest| dest.trim().to_string()).collect();
         to.sort();
         to.dedup();
         let msg = msg.trim().to_string();
@@ -157,10 +156,13 @@ async fn connection_loop(broker: Sender<Event>, stream: TcpStream, stop: Stop) -
     Ok(())
 }
 
-/// Owns the map of all peers, so that no lock is needed. Ends when nobody can send it events any
-/// more, or when a peer's writer has ended before it. Its map ends with it, and so every writer that
-/// has emptied its queue.
-async fn broker_loop(mut events: Receiver<Event>, running: Running) -> Result<()> {
+/// Owns the map of all peers, so that no lock is needed. Ends when nobody can
+/// send it events any more, or when a peer's writer has ended before it. Its
+/// map ends with it, and so every writer that has emptied its queue.
+async fn broker_loop(
+    mut events: Receiver<Event>,
+    running: Running,
+) -> Result<()> {
     let mut peers: HashMap<String, Sender<String>> = HashMap::new();
     let mut delivered = 0;
     while let Some(event) = events.next().await {
@@ -174,11 +176,16 @@ async fn broker_loop(mut events: Receiver<Event>, running: Running) -> Result<()
                 }
             }
             Event::NewPeer { name, stream } => match peers.entry(name) {
-                Entry::Occupied(taken) => eprintln!("the name {} is taken", taken.key()),
+                Entry::Occupied(taken) => {
+                    eprintln!("the name {} is taken", taken.key())
+                }
                 Entry::Vacant(free) => {
                     let (sender, receiver) = mpsc::unbounded();
                     free.insert(sender);
-                    spawn_and_log_error(connection_writer_loop(receiver, stream), running.clone());
+                    spawn_and_log_error(
+                        connection_writer_loop(receiver, stream),
+                        running.clone(),
+                    );
                 }
             },
         }
@@ -187,8 +194,9 @@ async fn broker_loop(mut events: Receiver<Event>, running: Running) -> Result<()
     Ok(())
 }
 
-/// Owns the outgoing half of one connection: no other task writes to its socket. Ends when nobody
-/// can send to its queue any more and the queue is empty, or when the client cannot be written to.
+/// Owns the outgoing half of one connection: no other task writes to its
+/// socket. Ends when nobody can send to its queue any more and the queue is
+/// empty, or when the client cannot be written to.
 async fn connection_writer_loop(
     mut messages: Receiver<String>,
     stream: Arc<TcpStream>,

@@ -1,4 +1,5 @@
-//! A solution of an exercise of chapter 06: who joins and who leaves is announced.
+//! A solution of an exercise of chapter 06: who joins and who leaves is
+//! announced.
 //!
 //! Run it with `cargo run --example 06-announce`.
 
@@ -30,14 +31,15 @@ use futures::{
 /// How long a shutdown waits for a peer that does not read.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// What can go wrong here goes wrong at run time and is reported to a person, so any error will do.
+/// What can go wrong here goes wrong at run time and is reported to a person,
+/// so any error will do.
 type Result<T> = result::Result<T, Box<dyn error::Error + Send + Sync>>;
 type Sender<T> = mpsc::UnboundedSender<T>;
 type Receiver<T> = mpsc::UnboundedReceiver<T>;
 /// Resolves when the server is to stop. Every clone of it does.
 type Stop = Shared<oneshot::Receiver<()>>;
-/// Held by every task while it runs; nothing is ever sent. When the last one is dropped, the
-/// receiving end of the channel learns that every task has ended.
+/// Held by every task while it runs; nothing is ever sent. When the last one is
+/// dropped, the receiving end of the channel learns that every task has ended.
 type Running = Sender<Infallible>;
 
 fn main() -> ExitCode {
@@ -46,7 +48,7 @@ fn main() -> ExitCode {
         [] => "127.0.0.1:8080",
         [addr] => addr,
         _ => {
-            eprintln!("error: too many arguments; give one address, for example 127.0.0.1:9000");
+            eprintln!("error: expected one address, such as 127.0.0.1:9000");
             return ExitCode::FAILURE;
         }
     };
@@ -63,31 +65,23 @@ fn main() -> ExitCode {
 #[derive(Debug)]
 enum Event {
     /// A client has sent its name; its connection is where its messages go.
-    NewPeer {
-        name: String,
-        stream: Arc<TcpStream>,
-    },
+    NewPeer { name: String, stream: Arc<TcpStream> },
     /// A client has sent a message.
-    Message {
-        from: String,
-        to: Vec<String>,
-        msg: String,
-    },
+    Message { from: String, to: Vec<String>, msg: String },
     /// A reader has ended; no message of this connection follows.
-    PeerLeft {
-        name: String,
-        stream: Arc<TcpStream>,
-    },
+    PeerLeft { name: String, stream: Arc<TcpStream> },
 }
 
-/// What the broker knows of a client: which connection is its own, and where to queue its messages.
+/// What the broker knows of a client: which connection is its own, and where to
+/// queue its messages.
 struct Peer {
     stream: Arc<TcpStream>,
     sender: Sender<String>,
 }
 
-/// Makes the first Ctrl-C (or SIGTERM, on Unix) resolve [`Stop`], and the second end the process at
-/// once with status 130: 128 and the number of SIGINT, as shells report it.
+/// Makes the first Ctrl-C (or SIGTERM, on Unix) resolve [`Stop`], and the
+/// second end the process at once with status 130: 128 and the number of
+/// SIGINT, as shells report it.
 fn stop_on_ctrl_c() -> Result<Stop> {
     let (sender, receiver) = oneshot::channel();
     let mut first = Some(sender);
@@ -98,8 +92,8 @@ fn stop_on_ctrl_c() -> Result<Stop> {
     Ok(receiver.shared())
 }
 
-/// Owns the listener. Ends when the server is told to stop and every task has ended, or on the
-/// first error of the listener.
+/// Owns the listener. Ends when the server is told to stop and every task has
+/// ended, or on the first error of the listener.
 async fn accept_loop(addr: &str) -> Result<()> {
     let listener = TcpListener::bind(addr)
         .await
@@ -127,7 +121,8 @@ async fn accept_loop(addr: &str) -> Result<()> {
     Ok(())
 }
 
-/// Spawns a task that reports its own error. The task holds `running` until it has ended.
+/// Spawns a task that reports its own error. The task holds `running` until it
+/// has ended.
 fn spawn_and_log_error(
     future: impl Future<Output = Result<()>> + Send + 'static,
     running: Running,
@@ -140,9 +135,14 @@ fn spawn_and_log_error(
     });
 }
 
-/// Reads one connection's lines and makes events of them. Ends when the client has finished sending
-/// or cannot be read from, when the server is told to stop, or when the broker is gone.
-async fn connection_loop(broker: Sender<Event>, stream: TcpStream, stop: Stop) -> Result<()> {
+/// Reads one connection's lines and makes events of them. Ends when the client
+/// has finished sending or cannot be read from, when the server is told to
+/// stop, or when the broker is gone.
+async fn connection_loop(
+    broker: Sender<Event>,
+    stream: TcpStream,
+    stop: Stop,
+) -> Result<()> {
     eprintln!("accepted {}", stream.peer_addr()?);
     let stream = Arc::new(stream);
     let mut lines = BufReader::new(&*stream).lines().take_until(stop);
@@ -173,10 +173,8 @@ async fn read_messages(
         let Some((dest, msg)) = line.split_once(':') else {
             continue;
         };
-        let mut to: Vec<String> = dest
-            .split(',')
-            .map(|dest| dest.trim().to_string())
-            .collect();
+        let mut to: Vec<String> =
+            dest.split(',').map(|dest| dest.trim().to_string()).collect();
         to.sort();
         to.dedup();
         let msg = msg.trim().to_string();
@@ -189,18 +187,26 @@ async fn read_messages(
     Ok(())
 }
 
-/// Owns the map of all peers, so that no lock is needed. Ends when nobody can send it events any
-/// more. Its map ends with it, and so every writer that has emptied its queue.
-async fn broker_loop(mut events: Receiver<Event>, stop: Stop, running: Running) -> Result<()> {
+/// Owns the map of all peers, so that no lock is needed. Ends when nobody can
+/// send it events any more. Its map ends with it, and so every writer that has
+/// emptied its queue.
+async fn broker_loop(
+    mut events: Receiver<Event>,
+    stop: Stop,
+    running: Running,
+) -> Result<()> {
     let mut peers: HashMap<String, Peer> = HashMap::new();
     while let Some(event) = events.next().await {
         match event {
             Event::Message { from, to, msg } => {
                 for dest in to {
                     if let Some(peer) = peers.get(&dest) {
-                        // An error says that this peer's writer has ended. Its connection is closed
-                        // then, so its reader is about to say goodbye.
-                        let _ = peer.sender.unbounded_send(format!("from {from}: {msg}\n"));
+                        // An error says that this peer's writer has ended. Its
+                        // connection is closed then, so its reader is about to
+                        // say goodbye.
+                        let _ = peer
+                            .sender
+                            .unbounded_send(format!("from {from}: {msg}\n"));
                     }
                 }
             }
@@ -235,16 +241,18 @@ async fn broker_loop(mut events: Receiver<Event>, stop: Stop, running: Running) 
 /// Tells every peer but one.
 fn tell_others(peers: &HashMap<String, Peer>, name: &str, what: &str) {
     for (_, peer) in peers.iter().filter(|(other, _)| *other != name) {
-        // An error says that this peer's writer has ended; its reader is about to say goodbye.
+        // An error says that this peer's writer has ended; its reader is about
+        // to say goodbye.
         let _ = peer
             .sender
             .unbounded_send(format!("from server: {name} has {what}\n"));
     }
 }
 
-/// Owns the outgoing half of one connection: no other task writes to its socket. Ends when nobody
-/// can send to its queue any more and the queue is empty, when the client cannot be written to, or
-/// when it has not read everything within [`GRACE`] of the server being told to stop. Closes the
+/// Owns the outgoing half of one connection: no other task writes to its
+/// socket. Ends when nobody can send to its queue any more and the queue is
+/// empty, when the client cannot be written to, or when it has not read
+/// everything within [`GRACE`] of the server being told to stop. Closes the
 /// connection then, and so ends its reader.
 async fn connection_writer_loop(
     name: String,
@@ -262,7 +270,9 @@ async fn connection_writer_loop(
     let give_up = stop.then(|_| task::sleep(GRACE));
     let result = match future::select(pin!(write), pin!(give_up)).await {
         Either::Left((result, _)) => result,
-        Either::Right(_) => Err(format!("{name} does not read; giving up on it").into()),
+        Either::Right(_) => {
+            Err(format!("{name} does not read; giving up on it").into())
+        }
     };
     // An error says that the client has closed the connection already.
     let _ = stream.shutdown(Shutdown::Both);

@@ -1,4 +1,5 @@
-//! A solution of an exercise of chapter 07: a server that is not there yet is waited for.
+//! A solution of an exercise of chapter 07: a server that is not there yet is
+//! waited for.
 //!
 //! Run it with `cargo run --example 07-retry`.
 
@@ -19,7 +20,8 @@ use futures::{
     io::BufReader,
 };
 
-/// What can go wrong here goes wrong at run time and is reported to a person, so any error will do.
+/// What can go wrong here goes wrong at run time and is reported to a person,
+/// so any error will do.
 type Result<T> = result::Result<T, Box<dyn error::Error + Send + Sync>>;
 
 fn main() -> ExitCode {
@@ -29,9 +31,7 @@ fn main() -> ExitCode {
         [addr] => (addr.as_str(), None),
         [addr, name] => (addr.as_str(), Some(name.as_str())),
         _ => {
-            eprintln!(
-                "error: too many arguments; give an address and a name, for example 127.0.0.1:9000 alice"
-            );
+            eprintln!("error: expected at most an address and a name");
             return ExitCode::FAILURE;
         }
     };
@@ -61,12 +61,18 @@ async fn connect(addr: &str) -> Result<TcpStream> {
                 }
                 task::sleep(PAUSE).await;
             }
-            Err(error) => return Err(format!("cannot reach a server on {addr}: {error}").into()),
+            Err(error) => {
+                return Err(format!(
+                    "cannot reach a server on {addr}: {error}"
+                )
+                .into());
+            }
         }
     }
 }
 
-/// Owns the connection. Ends well when the server has closed it after our end of input.
+/// Owns the connection. Ends well when the server has closed it after our end
+/// of input.
 async fn chat(addr: &str, name: Option<&str>) -> Result<()> {
     let stream = connect(addr).await?;
     let (send, receive) = (pin!(send(&stream, name)), pin!(receive(&stream)));
@@ -82,7 +88,8 @@ async fn chat(addr: &str, name: Option<&str>) -> Result<()> {
     }
 }
 
-/// Sends the name and then the lines of standard input. Ends at the end of input, which it passes on.
+/// Sends the name and then the lines of standard input. Ends at the end of
+/// input, which it passes on.
 async fn send(mut stream: &TcpStream, name: Option<&str>) -> Result<()> {
     let mut input = BufReader::new(stdin()).lines();
     let mut line = match name {
@@ -95,27 +102,30 @@ async fn send(mut stream: &TcpStream, name: Option<&str>) -> Result<()> {
         }
     };
     if line.is_none() {
-        return Err("no name; give one as the second argument or as the first line".into());
+        return Err(
+            "no name; give one as the second argument or as the first line"
+                .into(),
+        );
     }
     while let Some(text) = line {
-        let text = text.map_err(|error| format!("cannot read standard input: {error}"))?;
-        stream
-            .write_all(format!("{text}\n").as_bytes())
-            .await
-            .map_err(lost)?;
+        let text = text
+            .map_err(|error| format!("cannot read standard input: {error}"))?;
+        stream.write_all(format!("{text}\n").as_bytes()).await.map_err(lost)?;
         line = input.next().await;
     }
     stream.shutdown(Shutdown::Write).map_err(lost)?;
     Ok(())
 }
 
-/// Prints the lines of the server as they are. Ends when the server closes the connection.
+/// Prints the lines of the server as they are. Ends when the server closes the
+/// connection.
 async fn receive(stream: &TcpStream) -> Result<()> {
     let mut lines = BufReader::new(stream).lines();
     while let Some(line) = lines.next().await {
         let line = line.map_err(lost)?;
-        writeln!(io::stdout(), "{line}")
-            .map_err(|error| format!("cannot write to standard output: {error}"))?;
+        writeln!(io::stdout(), "{line}").map_err(|error| {
+            format!("cannot write to standard output: {error}")
+        })?;
     }
     Ok(())
 }

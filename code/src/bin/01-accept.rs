@@ -2,7 +2,8 @@
 //!
 //! The server listens, reports each connection on stderr, and drops it.
 //!
-//! Run it with `cargo run --bin 01-accept`, or `-- 127.0.0.1:9000` for another address.
+//! Run it with `cargo run --bin 01-accept`, or `-- 127.0.0.1:9000` for another
+//! address.
 //!
 //! It cannot read yet, and one badly timed reset ends it.
 
@@ -14,7 +15,8 @@ use futures::StreamExt;
 // ANCHOR_END: imports
 
 // ANCHOR: result
-/// What can go wrong here goes wrong at run time and is reported to a person, so any error will do.
+/// What can go wrong here goes wrong at run time and is reported to a person,
+/// so any error will do.
 type Result<T> = result::Result<T, Box<dyn error::Error + Send + Sync>>;
 // ANCHOR_END: result
 
@@ -25,7 +27,7 @@ fn main() -> ExitCode {
         [] => "127.0.0.1:8080",
         [addr] => addr,
         _ => {
-            eprintln!("error: too many arguments; give one address, for example 127.0.0.1:9000");
+            eprintln!("error: expected one address, such as 127.0.0.1:9000");
             return ExitCode::FAILURE;
         }
     };

@@ -1,9 +1,10 @@
 //! Stage 02: read lines.
 //!
-//! Each connection gets a task that reads lines: the first is the name, the others are messages.
-//! The server prints what it understood on stderr.
+//! Each connection gets a task that reads lines: the first is the name, the
+//! others are messages. The server prints what it understood on stderr.
 //!
-//! Run it with `cargo run --bin 02-read`, or `-- 127.0.0.1:9000` for another address.
+//! Run it with `cargo run --bin 02-read`, or `-- 127.0.0.1:9000` for another
+//! address.
 //!
 //! It cannot answer yet.
 
@@ -17,7 +18,8 @@ use async_std::{
 use futures::{AsyncBufReadExt, StreamExt, io::BufReader};
 // ANCHOR_END: imports
 
-/// What can go wrong here goes wrong at run time and is reported to a person, so any error will do.
+/// What can go wrong here goes wrong at run time and is reported to a person,
+/// so any error will do.
 type Result<T> = result::Result<T, Box<dyn error::Error + Send + Sync>>;
 
 fn main() -> ExitCode {
@@ -26,7 +28,7 @@ fn main() -> ExitCode {
         [] => "127.0.0.1:8080",
         [addr] => addr,
         _ => {
-            eprintln!("error: too many arguments; give one address, for example 127.0.0.1:9000");
+            eprintln!("error: expected one address, such as 127.0.0.1:9000");
             return ExitCode::FAILURE;
         }
     };
@@ -40,7 +42,8 @@ fn main() -> ExitCode {
 }
 
 // ANCHOR: accept_loop
-/// Owns the listener. Ends on the first error of the listener; one connection's error is its own.
+/// Owns the listener. Ends on the first error of the listener; one connection's
+/// error is its own.
 async fn accept_loop(addr: &str) -> Result<()> {
     let listener = TcpListener::bind(addr)
         .await
@@ -55,8 +58,11 @@ async fn accept_loop(addr: &str) -> Result<()> {
 // ANCHOR_END: accept_loop
 
 // ANCHOR: spawn_and_log_error
-/// Spawns a task that nobody waits for. Its error is reported here, or nobody would learn of it.
-fn spawn_and_log_error(future: impl Future<Output = Result<()>> + Send + 'static) {
+/// Spawns a task that nobody waits for. Its error is reported here, or nobody
+/// would learn of it.
+fn spawn_and_log_error(
+    future: impl Future<Output = Result<()>> + Send + 'static,
+) {
     task::spawn(async move {
         if let Err(error) = future.await {
             eprintln!("error: {error}");
@@ -66,7 +72,8 @@ fn spawn_and_log_error(future: impl Future<Output = Result<()>> + Send + 'static
 // ANCHOR_END: spawn_and_log_error
 
 // ANCHOR: connection_loop
-/// Owns one connection and reads its lines. Ends when the client has finished sending.
+/// Owns one connection and reads its lines. Ends when the client has finished
+/// sending.
 async fn connection_loop(stream: TcpStream) -> Result<()> {
     eprintln!("accepted {}", stream.peer_addr()?);
     let mut lines = BufReader::new(&stream).lines(); // 1
@@ -84,10 +91,8 @@ async fn connection_loop(stream: TcpStream) -> Result<()> {
         let Some((dest, msg)) = line.split_once(':') else {
             continue; // 1
         };
-        let mut to: Vec<String> = dest
-            .split(',')
-            .map(|dest| dest.trim().to_string())
-            .collect();
+        let mut to: Vec<String> =
+            dest.split(',').map(|dest| dest.trim().to_string()).collect();
         to.sort();
         to.dedup(); // 2
         let msg = msg.trim().to_string();

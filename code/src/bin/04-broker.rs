@@ -1,11 +1,14 @@
 //! Stage 04: connect readers and writers with a broker.
 //!
-//! One task, the broker, owns the map of all peers. Readers send it events through one queue; it
-//! passes each message on to the writers of its recipients. Two people can chat.
+//! One task, the broker, owns the map of all peers. Readers send it events
+//! through one queue; it passes each message on to the writers of its
+//! recipients. Two people can chat.
 //!
-//! Run it with `cargo run --bin 04-broker`, or `-- 127.0.0.1:9000` for another address.
+//! Run it with `cargo run --bin 04-broker`, or `-- 127.0.0.1:9000` for another
+//! address.
 //!
-//! It cannot stop yet, and it never forgets a peer: after one has left, the broker can die.
+//! It cannot stop yet, and it never forgets a peer: after one has left, the
+//! broker can die.
 
 // ANCHOR: imports
 use std::{
@@ -21,10 +24,13 @@ use async_std::{
     net::{TcpListener, TcpStream},
     task,
 };
-use futures::{AsyncBufReadExt, AsyncWriteExt, StreamExt, channel::mpsc, io::BufReader};
+use futures::{
+    AsyncBufReadExt, AsyncWriteExt, StreamExt, channel::mpsc, io::BufReader,
+};
 // ANCHOR_END: imports
 
-/// What can go wrong here goes wrong at run time and is reported to a person, so any error will do.
+/// What can go wrong here goes wrong at run time and is reported to a person,
+/// so any error will do.
 type Result<T> = result::Result<T, Box<dyn error::Error + Send + Sync>>;
 type Sender<T> = mpsc::UnboundedSender<T>;
 type Receiver<T> = mpsc::UnboundedReceiver<T>;
@@ -35,7 +41,7 @@ fn main() -> ExitCode {
         [] => "127.0.0.1:8080",
         [addr] => addr,
         _ => {
-            eprintln!("error: too many arguments; give one address, for example 127.0.0.1:9000");
+            eprintln!("error: expected one address, such as 127.0.0.1:9000");
             return ExitCode::FAILURE;
         }
     };
@@ -53,21 +59,15 @@ fn main() -> ExitCode {
 #[derive(Debug)]
 enum Event {
     /// A client has sent its name; its connection is where its messages go.
-    NewPeer {
-        name: String,
-        stream: Arc<TcpStream>,
-    },
+    NewPeer { name: String, stream: Arc<TcpStream> },
     /// A client has sent a message.
-    Message {
-        from: String,
-        to: Vec<String>,
-        msg: String,
-    },
+    Message { from: String, to: Vec<String>, msg: String },
 }
 // ANCHOR_END: event
 
 // ANCHOR: accept_loop
-/// Owns the listener. Ends on the first error of the listener; one connection's error is its own.
+/// Owns the listener. Ends on the first error of the listener; one connection's
+/// error is its own.
 async fn accept_loop(addr: &str) -> Result<()> {
     let listener = TcpListener::bind(addr)
         .await
@@ -83,8 +83,11 @@ async fn accept_loop(addr: &str) -> Result<()> {
 }
 // ANCHOR_END: accept_loop
 
-/// Spawns a task that nobody waits for. Its error is reported here, or nobody would learn of it.
-fn spawn_and_log_error(future: impl Future<Output = Result<()>> + Send + 'static) {
+/// Spawns a task that nobody waits for. Its error is reported here, or nobody
+/// would learn of it.
+fn spawn_and_log_error(
+    future: impl Future<Output = Result<()>> + Send + 'static,
+) {
     task::spawn(async move {
         if let Err(error) = future.await {
             eprintln!("error: {error}");
@@ -93,9 +96,12 @@ fn spawn_and_log_error(future: impl Future<Output = Result<()>> + Send + 'static
 }
 
 // ANCHOR: connection_loop
-/// Reads one connection's lines and makes events of them. Ends when the client has finished sending
-/// or the broker is gone.
-async fn connection_loop(broker: Sender<Event>, stream: TcpStream) -> Result<()> {
+/// Reads one connection's lines and makes events of them. Ends when the client
+/// has finished sending or the broker is gone.
+async fn connection_loop(
+    broker: Sender<Event>,
+    stream: TcpStream,
+) -> Result<()> {
     // ANCHOR_END: connection_loop
     eprintln!("accepted {}", stream.peer_addr()?);
     let stream = Arc::new(stream);
@@ -118,10 +124,8 @@ async fn connection_loop(broker: Sender<Event>, stream: TcpStream) -> Result<()>
         let Some((dest, msg)) = line.split_once(':') else {
             continue;
         };
-        let mut to: Vec<String> = dest
-            .split(',')
-            .map(|dest| dest.trim().to_string())
-            .collect();
+        let mut to: Vec<String> =
+            dest.split(',').map(|dest| dest.trim().to_string()).collect();
         to.sort();
         to.dedup();
         let msg = msg.trim().to_string();
@@ -137,8 +141,8 @@ async fn connection_loop(broker: Sender<Event>, stream: TcpStream) -> Result<()>
 }
 
 // ANCHOR: broker_loop
-/// Owns the map of all peers, so that no lock is needed. Ends when nobody can send it events any
-/// more, or when a peer's writer has ended before it.
+/// Owns the map of all peers, so that no lock is needed. Ends when nobody can
+/// send it events any more, or when a peer's writer has ended before it.
 async fn broker_loop(mut events: Receiver<Event>) -> Result<()> {
     // 1
     let mut peers: HashMap<String, Sender<String>> = HashMap::new(); // 2
@@ -152,11 +156,15 @@ async fn broker_loop(mut events: Receiver<Event>) -> Result<()> {
                 }
             }
             Event::NewPeer { name, stream } => match peers.entry(name) {
-                Entry::Occupied(taken) => eprintln!("the name {} is taken", taken.key()),
+                Entry::Occupied(taken) => {
+                    eprintln!("the name {} is taken", taken.key())
+                }
                 Entry::Vacant(free) => {
                     let (sender, receiver) = mpsc::unbounded();
                     free.insert(sender); // 4
-                    spawn_and_log_error(connection_writer_loop(receiver, stream)); // 5
+                    spawn_and_log_error(connection_writer_loop(
+                        receiver, stream,
+                    )); // 5
                 }
             },
         }
@@ -165,8 +173,9 @@ async fn broker_loop(mut events: Receiver<Event>) -> Result<()> {
 }
 // ANCHOR_END: broker_loop
 
-/// Owns the outgoing half of one connection: no other task writes to its socket. Ends when nobody
-/// can send to its queue any more and the queue is empty, or when the client cannot be written to.
+/// Owns the outgoing half of one connection: no other task writes to its
+/// socket. Ends when nobody can send to its queue any more and the queue is
+/// empty, or when the client cannot be written to.
 async fn connection_writer_loop(
     mut messages: Receiver<String>,
     stream: Arc<TcpStream>,

@@ -1,12 +1,15 @@
 //! Stage 06: let peers leave.
 //!
-//! A reader that ends says goodbye to the broker through the same queue as everything else, so a
-//! name is free again in its turn. What was queued for a peer is still delivered, then its
-//! connection is closed. A peer that does not read cannot hold up the shutdown.
+//! A reader that ends says goodbye to the broker through the same queue as
+//! everything else, so a name is free again in its turn. What was queued for a
+//! peer is still delivered, then its connection is closed. A peer that does not
+//! read cannot hold up the shutdown.
 //!
-//! Run it with `cargo run --bin 06-disconnect`, or `-- 127.0.0.1:9000` for another address.
+//! Run it with `cargo run --bin 06-disconnect`, or `-- 127.0.0.1:9000` for
+//! another address.
 //!
-//! It trusts its clients: names, lines, queues and connections have no limits yet.
+//! It trusts its clients: names, lines, queues and connections have no limits
+//! yet.
 
 // ANCHOR: whole_head
 // ANCHOR: imports
@@ -41,14 +44,15 @@ use futures::{
 const GRACE: Duration = Duration::from_secs(5);
 // ANCHOR_END: grace
 
-/// What can go wrong here goes wrong at run time and is reported to a person, so any error will do.
+/// What can go wrong here goes wrong at run time and is reported to a person,
+/// so any error will do.
 type Result<T> = result::Result<T, Box<dyn error::Error + Send + Sync>>;
 type Sender<T> = mpsc::UnboundedSender<T>;
 type Receiver<T> = mpsc::UnboundedReceiver<T>;
 /// Resolves when the server is to stop. Every clone of it does.
 type Stop = Shared<oneshot::Receiver<()>>;
-/// Held by every task while it runs; nothing is ever sent. When the last one is dropped, the
-/// receiving end of the channel learns that every task has ended.
+/// Held by every task while it runs; nothing is ever sent. When the last one is
+/// dropped, the receiving end of the channel learns that every task has ended.
 type Running = Sender<Infallible>;
 // ANCHOR_END: whole_head
 
@@ -59,7 +63,7 @@ fn main() -> ExitCode {
         [] => "127.0.0.1:8080",
         [addr] => addr,
         _ => {
-            eprintln!("error: too many arguments; give one address, for example 127.0.0.1:9000");
+            eprintln!("error: expected one address, such as 127.0.0.1:9000");
             return ExitCode::FAILURE;
         }
     };
@@ -79,27 +83,18 @@ fn main() -> ExitCode {
 #[derive(Debug)]
 enum Event {
     /// A client has sent its name; its connection is where its messages go.
-    NewPeer {
-        name: String,
-        stream: Arc<TcpStream>,
-    },
+    NewPeer { name: String, stream: Arc<TcpStream> },
     /// A client has sent a message.
-    Message {
-        from: String,
-        to: Vec<String>,
-        msg: String,
-    },
+    Message { from: String, to: Vec<String>, msg: String },
     // ANCHOR: peer_left
     /// A reader has ended; no message of this connection follows.
-    PeerLeft {
-        name: String,
-        stream: Arc<TcpStream>,
-    },
+    PeerLeft { name: String, stream: Arc<TcpStream> },
     // ANCHOR_END: peer_left
 }
 
 // ANCHOR: peer
-/// What the broker knows of a client: which connection is its own, and where to queue its messages.
+/// What the broker knows of a client: which connection is its own, and where to
+/// queue its messages.
 struct Peer {
     stream: Arc<TcpStream>,
     sender: Sender<String>,
@@ -108,8 +103,9 @@ struct Peer {
 // ANCHOR_END: whole_event
 
 // ANCHOR: whole_accept
-/// Makes the first Ctrl-C (or SIGTERM, on Unix) resolve [`Stop`], and the second end the process at
-/// once with status 130: 128 and the number of SIGINT, as shells report it.
+/// Makes the first Ctrl-C (or SIGTERM, on Unix) resolve [`Stop`], and the
+/// second end the process at once with status 130: 128 and the number of
+/// SIGINT, as shells report it.
 fn stop_on_ctrl_c() -> Result<Stop> {
     let (sender, receiver) = oneshot::channel();
     let mut first = Some(sender);
@@ -120,8 +116,8 @@ fn stop_on_ctrl_c() -> Result<Stop> {
     Ok(receiver.shared())
 }
 
-/// Owns the listener. Ends when the server is told to stop and every task has ended, or on the
-/// first error of the listener.
+/// Owns the listener. Ends when the server is told to stop and every task has
+/// ended, or on the first error of the listener.
 async fn accept_loop(addr: &str) -> Result<()> {
     let listener = TcpListener::bind(addr)
         .await
@@ -151,7 +147,8 @@ async fn accept_loop(addr: &str) -> Result<()> {
     Ok(())
 }
 
-/// Spawns a task that reports its own error. The task holds `running` until it has ended.
+/// Spawns a task that reports its own error. The task holds `running` until it
+/// has ended.
 fn spawn_and_log_error(
     future: impl Future<Output = Result<()>> + Send + 'static,
     running: Running,
@@ -168,10 +165,15 @@ fn spawn_and_log_error(
 
 // ANCHOR: whole_connection
 // ANCHOR: connection_loop_doc
-/// Reads one connection's lines and makes events of them. Ends when the client has finished sending
-/// or cannot be read from, when the server is told to stop, or when the broker is gone.
+/// Reads one connection's lines and makes events of them. Ends when the client
+/// has finished sending or cannot be read from, when the server is told to
+/// stop, or when the broker is gone.
 // ANCHOR_END: connection_loop_doc
-async fn connection_loop(broker: Sender<Event>, stream: TcpStream, stop: Stop) -> Result<()> {
+async fn connection_loop(
+    broker: Sender<Event>,
+    stream: TcpStream,
+    stop: Stop,
+) -> Result<()> {
     eprintln!("accepted {}", stream.peer_addr()?);
     let stream = Arc::new(stream);
     let mut lines = BufReader::new(&*stream).lines().take_until(stop);
@@ -204,10 +206,8 @@ async fn read_messages(
         let Some((dest, msg)) = line.split_once(':') else {
             continue;
         };
-        let mut to: Vec<String> = dest
-            .split(',')
-            .map(|dest| dest.trim().to_string())
-            .collect();
+        let mut to: Vec<String> =
+            dest.split(',').map(|dest| dest.trim().to_string()).collect();
         to.sort();
         to.dedup();
         let msg = msg.trim().to_string();
@@ -223,18 +223,26 @@ async fn read_messages(
 // ANCHOR_END: whole_connection
 
 // ANCHOR: broker_loop
-/// Owns the map of all peers, so that no lock is needed. Ends when nobody can send it events any
-/// more. Its map ends with it, and so every writer that has emptied its queue.
-async fn broker_loop(mut events: Receiver<Event>, stop: Stop, running: Running) -> Result<()> {
+/// Owns the map of all peers, so that no lock is needed. Ends when nobody can
+/// send it events any more. Its map ends with it, and so every writer that has
+/// emptied its queue.
+async fn broker_loop(
+    mut events: Receiver<Event>,
+    stop: Stop,
+    running: Running,
+) -> Result<()> {
     let mut peers: HashMap<String, Peer> = HashMap::new();
     while let Some(event) = events.next().await {
         match event {
             Event::Message { from, to, msg } => {
                 for dest in to {
                     if let Some(peer) = peers.get(&dest) {
-                        // An error says that this peer's writer has ended. Its connection is closed
-                        // then, so its reader is about to say goodbye.
-                        let _ = peer.sender.unbounded_send(format!("from {from}: {msg}\n")); // 1
+                        // An error says that this peer's writer has ended. Its
+                        // connection is closed then, so its reader is about to
+                        // say goodbye.
+                        let _ = peer
+                            .sender
+                            .unbounded_send(format!("from {from}: {msg}\n")); // 1
                     }
                 }
             }
@@ -267,9 +275,10 @@ async fn broker_loop(mut events: Receiver<Event>, stop: Stop, running: Running) 
 // ANCHOR_END: broker_loop
 
 // ANCHOR: connection_writer_loop
-/// Owns the outgoing half of one connection: no other task writes to its socket. Ends when nobody
-/// can send to its queue any more and the queue is empty, when the client cannot be written to, or
-/// when it has not read everything within [`GRACE`] of the server being told to stop. Closes the
+/// Owns the outgoing half of one connection: no other task writes to its
+/// socket. Ends when nobody can send to its queue any more and the queue is
+/// empty, when the client cannot be written to, or when it has not read
+/// everything within [`GRACE`] of the server being told to stop. Closes the
 /// connection then, and so ends its reader.
 async fn connection_writer_loop(
     name: String,
@@ -287,7 +296,9 @@ async fn connection_writer_loop(
     let give_up = stop.then(|_| task::sleep(GRACE)); // 1
     let result = match future::select(pin!(write), pin!(give_up)).await {
         Either::Left((result, _)) => result, // 2
-        Either::Right(_) => Err(format!("{name} does not read; giving up on it").into()), // 3
+        Either::Right(_) => {
+            Err(format!("{name} does not read; giving up on it").into())
+        } // 3
     };
     // An error says that the client has closed the connection already.
     let _ = stream.shutdown(Shutdown::Both); // 4

@@ -1,10 +1,11 @@
 //! Stage 07: a client.
 //!
-//! Sends the lines of standard input to a server of the book and prints the lines that come back.
-//! At the end of input it tells the server that it has finished, and waits for the last replies.
+//! Sends the lines of standard input to a server of the book and prints the
+//! lines that come back. At the end of input it tells the server that it has
+//! finished, and waits for the last replies.
 //!
-//! Run it with `cargo run --bin 07-client`, or `-- 127.0.0.1:9000 alice` for another address and a
-//! name. It works with every server from `04-broker` on.
+//! Run it with `cargo run --bin 07-client`, or `-- 127.0.0.1:9000 alice` for
+//! another address and a name. It works with every server from `04-broker` on.
 //!
 //! It cannot say why a server closed the connection.
 
@@ -27,7 +28,8 @@ use futures::{
 // ANCHOR_END: imports
 
 // ANCHOR: main
-/// What can go wrong here goes wrong at run time and is reported to a person, so any error will do.
+/// What can go wrong here goes wrong at run time and is reported to a person,
+/// so any error will do.
 type Result<T> = result::Result<T, Box<dyn error::Error + Send + Sync>>;
 
 fn main() -> ExitCode {
@@ -37,9 +39,7 @@ fn main() -> ExitCode {
         [addr] => (addr.as_str(), None),
         [addr, name] => (addr.as_str(), Some(name.as_str())),
         _ => {
-            eprintln!(
-                "error: too many arguments; give an address and a name, for example 127.0.0.1:9000 alice"
-            );
+            eprintln!("error: expected at most an address and a name");
             return ExitCode::FAILURE;
         }
     };
@@ -54,7 +54,8 @@ fn main() -> ExitCode {
 // ANCHOR_END: main
 
 // ANCHOR: chat
-/// Owns the connection. Ends well when the server has closed it after our end of input.
+/// Owns the connection. Ends well when the server has closed it after our end
+/// of input.
 async fn chat(addr: &str, name: Option<&str>) -> Result<()> {
     let stream = TcpStream::connect(addr)
         .await
@@ -74,7 +75,8 @@ async fn chat(addr: &str, name: Option<&str>) -> Result<()> {
 // ANCHOR_END: chat
 
 // ANCHOR: send
-/// Sends the name and then the lines of standard input. Ends at the end of input, which it passes on.
+/// Sends the name and then the lines of standard input. Ends at the end of
+/// input, which it passes on.
 async fn send(mut stream: &TcpStream, name: Option<&str>) -> Result<()> {
     let mut input = BufReader::new(stdin()).lines(); // 1
     let mut line = match name {
@@ -87,14 +89,15 @@ async fn send(mut stream: &TcpStream, name: Option<&str>) -> Result<()> {
         }
     };
     if line.is_none() {
-        return Err("no name; give one as the second argument or as the first line".into());
+        return Err(
+            "no name; give one as the second argument or as the first line"
+                .into(),
+        );
     }
     while let Some(text) = line {
-        let text = text.map_err(|error| format!("cannot read standard input: {error}"))?;
-        stream
-            .write_all(format!("{text}\n").as_bytes())
-            .await
-            .map_err(lost)?;
+        let text = text
+            .map_err(|error| format!("cannot read standard input: {error}"))?;
+        stream.write_all(format!("{text}\n").as_bytes()).await.map_err(lost)?;
         line = input.next().await;
     }
     stream.shutdown(Shutdown::Write).map_err(lost)?; // 3
@@ -103,13 +106,15 @@ async fn send(mut stream: &TcpStream, name: Option<&str>) -> Result<()> {
 // ANCHOR_END: send
 
 // ANCHOR: receive
-/// Prints the lines of the server as they are. Ends when the server closes the connection.
+/// Prints the lines of the server as they are. Ends when the server closes the
+/// connection.
 async fn receive(stream: &TcpStream) -> Result<()> {
     let mut lines = BufReader::new(stream).lines();
     while let Some(line) = lines.next().await {
         let line = line.map_err(lost)?;
-        writeln!(io::stdout(), "{line}")
-            .map_err(|error| format!("cannot write to standard output: {error}"))?;
+        writeln!(io::stdout(), "{line}").map_err(|error| {
+            format!("cannot write to standard output: {error}")
+        })?;
     }
     Ok(())
 }
