@@ -88,6 +88,7 @@ fn trials() -> Result<Vec<Trial>> {
     let stages = stages::build()?;
     let conversations = conversation::all().map_err(|error| error.to_string())?;
     let mut trials = Vec::new();
+    rules(&conversations)?;
     nothing_lost(stages, &conversations, &mut trials);
     faults(stages, &conversations, &mut trials)?;
     exercises(stages, &conversations, &mut trials)?;
@@ -186,6 +187,26 @@ fn gives_up(program: &Path, conversation: &Conversation) -> std::result::Result<
         }
     }
     Err(format!("{TRIES} tries show no need for the exception: remove it from EXCEPTIONS").into())
+}
+
+/// Every rule that a conversation quotes stands in the specification.
+fn rules(conversations: &[Conversation]) -> Result<()> {
+    const SPECIFICATION: &str = "src/en/00-specification.md";
+    let text = fs::read_to_string(stages::root().join(SPECIFICATION))
+        .map_err(|error| format!("{SPECIFICATION}: {error}"))?;
+    for conversation in conversations {
+        if let Some(rule) = &conversation.rule
+            && !text
+                .lines()
+                .any(|line| line.starts_with(&format!("**{rule}** ")))
+        {
+            return Err(format!(
+                "companion/conversations/{}: there is no rule {rule} in {SPECIFICATION}",
+                conversation.place
+            ));
+        }
+    }
+    Ok(())
 }
 
 fn nothing_lost(stages: &Stages, conversations: &[Conversation], trials: &mut Vec<Trial>) {

@@ -7,7 +7,13 @@ mod seen_to_fail;
 #[path = "../support/mod.rs"]
 mod support;
 
-use std::{collections::HashSet, env, fs, ops::Range, panic};
+use std::{
+    collections::HashSet,
+    env, fs,
+    ops::Range,
+    panic,
+    path::{Path, PathBuf},
+};
 
 use pulldown_cmark::{Event, Tag};
 use similar::{ChangeTag, DiffTag, TextDiff};
@@ -94,6 +100,11 @@ fn chapters_include_their_diffs() {
 }
 
 #[test]
+fn every_transcript_is_shown() {
+    support::assert_none(&transcripts(&Book::load()));
+}
+
+#[test]
 fn diffs_are_fresh() {
     const AGAIN: &str = "`UPDATE_EXPECT=1 cargo test --test chapters` makes it again";
     let book = Book::load();
@@ -114,6 +125,41 @@ fn diffs_are_fresh() {
         }
     }
     support::assert_none(&problems);
+}
+
+/// Transcripts that no chapter shows.
+fn transcripts(book: &Book) -> Vec<Problem> {
+    let shown: HashSet<String> = book
+        .chapters()
+        .flat_map(|chapter| chapter.includes())
+        .map(|include| include.path)
+        .collect();
+    let mut problems = Vec::new();
+    for folder in files(&book.root.join("code/transcripts")) {
+        for file in files(&folder) {
+            let part = |path: &Path| {
+                path.file_name()
+                    .unwrap_or_default()
+                    .to_string_lossy()
+                    .into_owned()
+            };
+            let path = format!("code/transcripts/{}/{}", part(&folder), part(&file));
+            if !shown.contains(&path) {
+                problems.push(Problem {
+                    path,
+                    line: 0,
+                    what: "no chapter includes it; show it or remove it".into(),
+                });
+            }
+        }
+    }
+    problems
+}
+
+/// What is in a folder; nothing, if there is none.
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).into_iter().flatten();
+    entries.flatten().map(|entry| entry.path()).collect()
 }
 
 /// Includes that name nothing: mdBook shows an empty snippet for those, without a word.

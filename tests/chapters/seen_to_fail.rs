@@ -30,6 +30,7 @@ fn a_sound_book_passes() {
         exercises,
         numbered_marks,
         diff_sections,
+        transcripts,
     ] {
         support::assert_none(&check(&book));
     }
@@ -461,6 +462,16 @@ fn stale_difference() {
     let book = fixture.load();
     let (path, diff) = &diffs(&book)[0];
     assert_ne!(*diff, fs::read_to_string(book.root.join(path)).unwrap());
+}
+
+#[test]
+fn transcript_that_no_chapter_shows() {
+    let book = Fixture::new().write("code/transcripts/01-quiet/a.txt", "");
+    fails(
+        transcripts,
+        book,
+        "code/transcripts/01-quiet/a.txt: no chapter includes it",
+    );
 }
 
 #[test]

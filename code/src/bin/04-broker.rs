@@ -56,9 +56,8 @@ fn main() -> ExitCode {
 
 // ANCHOR: event
 /// What readers tell the broker.
-#[derive(Debug)]
 enum Event {
-    /// A client has sent its name; its connection is where its messages go.
+    /// A client has sent its name; messages for it go to this stream.
     NewPeer { name: String, stream: Arc<TcpStream> },
     /// A client has sent a message.
     Message { from: String, to: Vec<String>, msg: String },
@@ -142,11 +141,12 @@ async fn connection_loop(
 
 // ANCHOR: broker_loop
 /// Owns the map of all peers, so that no lock is needed. Ends when nobody can
-/// send it events any more, or when a peer's writer has ended before it.
+/// send it events any more, and, a fault, at the first message to a peer whose
+/// writer has ended.
 async fn broker_loop(mut events: Receiver<Event>) -> Result<()> {
-    // 1
-    let mut peers: HashMap<String, Sender<String>> = HashMap::new(); // 2
+    let mut peers: HashMap<String, Sender<String>> = HashMap::new(); // 1
     while let Some(event) = events.next().await {
+        // 2
         match event {
             Event::Message { from, to, msg } => {
                 for dest in to {

@@ -67,9 +67,8 @@ fn main() -> ExitCode {
 }
 
 /// What readers tell the broker.
-#[derive(Debug)]
 enum Event {
-    /// A client has sent its name; its connection is where its messages go.
+    /// A client has sent its name; messages for it go to this stream.
     NewPeer { name: String, stream: Arc<TcpStream> },
     /// A client has sent a message.
     Message { from: String, to: Vec<String>, msg: String },
@@ -181,8 +180,9 @@ async fn connection_loop(
 
 // ANCHOR: broker_loop
 /// Owns the map of all peers, so that no lock is needed. Ends when nobody can
-/// send it events any more, or when a peer's writer has ended before it. Its
-/// map ends with it, and so every writer that has emptied its queue.
+/// send it events any more, and, a fault, at the first message to a peer whose
+/// writer has ended. Its map ends with it, and so every writer that has emptied
+/// its queue.
 async fn broker_loop(
     mut events: Receiver<Event>,
     running: Running,

@@ -80,9 +80,8 @@ fn main() -> ExitCode {
 
 // ANCHOR: whole_event
 /// What readers tell the broker.
-#[derive(Debug)]
 enum Event {
-    /// A client has sent its name; its connection is where its messages go.
+    /// A client has sent its name; messages for it go to this stream.
     NewPeer { name: String, stream: Arc<TcpStream> },
     /// A client has sent a message.
     Message { from: String, to: Vec<String>, msg: String },
