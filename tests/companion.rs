@@ -514,6 +514,7 @@ fn assert_error(output: &Output, says: &str) {
 /// A running companion, ended with the test.
 struct Companion {
     child: Child,
+    root: PathBuf,
     port: u16,
     stderr: mpsc::Receiver<String>,
 }
@@ -532,6 +533,7 @@ impl Companion {
         let stderr = lines(child.stderr.take().expect("it is piped"));
         let mut companion = Self {
             child,
+            root: root.to_path_buf(),
             port: 0,
             stderr,
         };
@@ -580,6 +582,9 @@ impl Drop for Companion {
         // It may have ended by itself.
         let _ = self.child.kill();
         let _ = self.child.wait();
+        // Killed, it could not remove its pages; a repository that is tested often would fill up.
+        let pages = self.root.join("target/book").join(self.port.to_string());
+        let _ = fs::remove_dir_all(pages);
     }
 }
 
