@@ -1,4 +1,5 @@
-//! What `cargo run` does for a reader and an author: serves the book, rebuilds it, says what is wrong.
+//! What `cargo run` does for a reader and an author: serves the book, rebuilds it, says what is wrong,
+//! and examines a server.
 //!
 //! Each test starts the real program, on a port and with a small book of its own.
 
@@ -364,6 +365,73 @@ fn a_build_with_faults_names_the_line_and_fails() {
 }
 
 #[test]
+fn check_without_a_stage_lists_what_each_chapter_promises() {
+    let output = run(&["check"]);
+    let stdout = said(&output.stdout);
+    assert_eq!(output.status.code(), Some(0));
+    for line in [
+        "\n04-broker\n",
+        "  two-people-chat\n",
+        "  line-length-is-limited  (from 09-limits on)\n",
+    ] {
+        assert!(stdout.contains(line), "{stdout}");
+    }
+    assert!(
+        !stdout.contains("everyone-is-a-destination"),
+        "an exercise is no promise"
+    );
+}
+
+#[test]
+fn check_holds_what_a_stage_promises() {
+    let output = run(&["check", "02-read"]);
+    let stdout = said(&output.stdout);
+    assert_eq!(output.status.code(), Some(0), "{stdout}");
+    assert!(
+        stdout.contains("✓  The server reports each connection"),
+        "{stdout}"
+    );
+    assert!(stdout.contains("\n02-read keeps its "), "{stdout}");
+}
+
+#[test]
+fn check_tells_what_falls_short() {
+    let output = run(&["check", "04-broker", "a-half-close-is-a-goodbye"]);
+    let stdout = said(&output.stdout);
+    assert_eq!(output.status.code(), Some(1), "{stdout}");
+    for line in [
+        "bob    < from bob: 2\n",
+        "bob    ! nothing comes within 2 s\n",
+        "expected: the end of the connection\n",
+        "but:      nothing comes within 2 s\n",
+    ] {
+        assert!(stdout.contains(line), "{stdout}");
+    }
+}
+
+#[test]
+fn check_answers_a_misspelt_stage_with_the_stages() {
+    let output = run(&["check", "04-brokr"]);
+    let stderr = said(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{stderr}");
+    assert!(
+        stderr.contains("error: there is no stage named 04-brokr; there are: 01-accept, 02-read"),
+        "{stderr}"
+    );
+}
+
+#[test]
+fn check_answers_a_misspelt_conversation_with_where_to_look() {
+    let output = run(&["check", "04-broker", "two-people-shout"]);
+    let stderr = said(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{stderr}");
+    assert!(
+        stderr.contains("there is no conversation named two-people-shout"),
+        "{stderr}"
+    );
+}
+
+#[test]
 fn help_fits_a_screen() {
     let output = run(&["--help"]);
     assert!(output.status.success());
@@ -373,7 +441,7 @@ fn help_fits_a_screen() {
         help.lines().all(|line| line.chars().count() <= 80),
         "{help}"
     );
-    for word in ["build", "--port", "--no-open"] {
+    for word in ["build", "check", "--port", "--no-open"] {
         assert!(help.contains(word), "{word}: {help}");
     }
     assert!(!help.contains("--root"), "{help}");
@@ -432,6 +500,10 @@ fn text(path: &Path) -> &str {
 /// Paths in messages have the separator of the system.
 fn unixlike(message: &str) -> String {
     message.replace('\\', "/")
+}
+
+fn said(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
 }
 
 /// The companion, built as `cargo run` builds it, beside this test.
