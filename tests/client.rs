@@ -9,7 +9,7 @@ use std::{
 };
 
 use companion::{
-    play::{Server, Signal},
+    server::{Server, Signal, Subject},
     stages::{self, Stages},
 };
 
@@ -23,7 +23,9 @@ fn stages() -> &'static Stages {
 }
 
 fn server(stage: &str) -> Server {
-    Server::start(stages().program(stage).unwrap(), None).unwrap()
+    Subject::Program(stages().program(stage).unwrap().to_path_buf())
+        .start(None)
+        .unwrap()
 }
 
 fn servers() -> Vec<&'static str> {

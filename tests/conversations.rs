@@ -17,7 +17,8 @@ use std::{
 
 use companion::{
     conversation::{self, Conversation, Promise},
-    play::{self, Outcome, Rules, Server},
+    play::{self, Outcome, Rules},
+    server::Subject,
     stages::{self, Stages},
 };
 use libtest_mimic::{Arguments, Failed, Trial};
@@ -133,7 +134,7 @@ fn trial(
     let conversation = conversation.clone();
     let ignored = !conversation.platform.is_here();
     Trial::test(name, move || {
-        let mut server = Server::start(&program, conversation.descriptors)?;
+        let mut server = Subject::Program(program).start(conversation.descriptors)?;
         let outcome = play::play(&conversation, &mut server, rules);
         judge(&conversation, outcome)
     })
@@ -178,7 +179,7 @@ fn falls_short(conversation: &Conversation, outcome: Outcome) -> std::result::Re
 
 fn gives_up(program: &Path, conversation: &Conversation) -> std::result::Result<(), Failed> {
     for _ in 0..TRIES {
-        let mut server = Server::start(program, conversation.descriptors)?;
+        let mut server = Subject::Program(program.to_path_buf()).start(conversation.descriptors)?;
         if play::play(conversation, &mut server, IMPATIENT)
             .shortfall
             .is_some()

@@ -6,7 +6,8 @@ use anyhow::anyhow;
 
 use crate::{
     conversation::{self, Conversation, Promise},
-    play::{self, Outcome, Rules, Server},
+    play::{self, Outcome, Rules},
+    server::Subject,
     stages::{self, Stages},
 };
 
@@ -132,8 +133,9 @@ fn hold(
         .program(stage)
         .or_else(|error| stages.example(stage).map_err(|_| error))
         .map_err(|error| anyhow!(error))?;
-    let mut server =
-        Server::start(program, conversation.descriptors).map_err(|error| anyhow!(error))?;
+    let mut server = Subject::Program(program.to_path_buf())
+        .start(conversation.descriptors)
+        .map_err(|error| anyhow!(error))?;
     Ok(play::play(conversation, &mut server, rules))
 }
 

@@ -5,6 +5,7 @@
 //! a reader's own server in `cargo run -- check`.
 
 use std::{
+    collections::HashSet,
     fmt::{self, Write as _},
     fs, io,
     path::Path,
@@ -12,9 +13,13 @@ use std::{
 };
 
 use kdl::{KdlDocument, KdlNode, KdlValue};
+use regex::Regex;
 
 /// How long a step waits when it does not say: long enough for a machine that is busy.
 pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Who the server is in a conversation.
+const SERVER: &str = "server";
 
 /// One conversation, as it stands in its file.
 #[derive(Clone, Debug)]
@@ -31,6 +36,12 @@ pub struct Conversation {
     pub platform: Platform,
     /// The limit on open descriptors under which the server is started, if any.
     pub descriptors: Option<u32>,
+    /// What is likely wrong with a server that falls short of it, the likeliest first.
+    pub causes: Vec<Cause>,
+    /// The step to take, for who asks.
+    pub hint: Option<String>,
+    /// The section of the book that it belongs to, `04-broker#the-code` for example.
+    pub section: Option<String>,
     /// What happens, in order.
     pub steps: Vec<Step>,
     /// The file and the line where it begins, for people who look for it.
@@ -46,6 +57,15 @@ pub enum Promise {
     Only(String),
     /// The solution of this name in `code/examples`; the stage of its chapter must not.
     Example(String),
+}
+
+/// What may be wrong with a server.
+#[derive(Clone, Debug)]
+pub struct Cause {
+    /// In a sentence.
+    pub text: String,
+    /// What must have been seen for it to be likely, if that matters.
+    pub when: Option<Regex>,
 }
 
 /// Where a conversation can be played.
@@ -148,6 +168,55 @@ impl Conversation {
     /// The chapter whose file it stands in, `04-broker` for example.
     pub fn file(&self) -> &str {
         self.place.split('.').next().unwrap_or_default()
+    }
+
+    /// The first stage that must pass it, if it is promised at all.
+    pub fn since(&self) -> Option<&str> {
+        match &self.promise {
+            Promise::Since(stage) | Promise::Only(stage) => Some(stage),
+            Promise::Example(_) => None,
+        }
+    }
+
+    /// The same conversation between clients with other names: each gets `suffix` at its end. For a
+    /// server that runs on from one conversation to the next, and may not forget a name.
+    pub fn with_names(&self, suffix: &str) -> Conversation {
+        let names: HashSet<&str> = self
+            .steps
+            .iter()
+            .map(|step| step.who.as_str())
+            .filter(|who| *who != SERVER)
+            .collect();
+        let names: Vec<String> = names.into_iter().map(regex::escape).collect();
+        let word = Regex::new(&format!(r"\b(?:{})\b", names.join("|")))
+            .expect("escaped names make a pattern");
+        let replace = |text: &str| {
+            word.replace_all(text, format!("${{0}}{suffix}"))
+                .into_owned()
+        };
+        let mut renamed = self.clone();
+        for step in &mut renamed.steps {
+            if step.who != SERVER {
+                step.who = replace(&step.who);
+            }
+            match &mut step.action {
+                // Bytes that are no text hold no name.
+                Action::Sends { bytes, .. } => {
+                    if let Ok(text) = std::str::from_utf8(bytes) {
+                        *bytes = replace(text).into_bytes();
+                    }
+                }
+                Action::Receives { line, .. } | Action::Reports(line) => *line = replace(line),
+                Action::ReceivesMixed(series) => {
+                    series
+                        .iter_mut()
+                        .flatten()
+                        .for_each(|line| *line = replace(line));
+                }
+                _ => {}
+            }
+        }
+        renamed
     }
 
     /// Whether this stage, `04-broker` for example, must pass it.
@@ -293,9 +362,31 @@ fn conversation(node: &KdlNode, source: &Source) -> Result<Conversation, Error> 
         .filter(|child| child.name().value() == "about")
         .and_then(|child| text_arguments(child).first().map(|text| text.to_string()))
         .ok_or_else(|| source.error(node, "a conversation begins with `about \"…\"`"))?;
+    let (mut causes, mut hint, mut section) = (Vec::new(), None, None);
     let mut steps = Vec::new();
     for child in children {
-        push_steps(child, source, &[], &mut steps)?;
+        let text = || {
+            text_arguments(child)
+                .first()
+                .map(|text| text.to_string())
+                .ok_or_else(|| source.error(child, "expected a text in quotes"))
+        };
+        match child.name().value() {
+            "cause" => {
+                check_properties(child, &["when"], source)?;
+                let when = child.get("when").and_then(KdlValue::as_string);
+                causes.push(Cause {
+                    text: text()?,
+                    when: when
+                        .map(Regex::new)
+                        .transpose()
+                        .map_err(|error| source.error(child, error))?,
+                });
+            }
+            "hint" => hint = Some(text()?),
+            "section" => section = Some(text()?),
+            _ => push_steps(child, source, &[], &mut steps)?,
+        }
     }
     Ok(Conversation {
         name,
@@ -304,6 +395,9 @@ fn conversation(node: &KdlNode, source: &Source) -> Result<Conversation, Error> 
         promise,
         platform,
         descriptors,
+        causes,
+        hint,
+        section,
         steps,
         place: format!("{}:{}", source.file, source.line(node)),
     })
@@ -430,7 +524,7 @@ fn push_steps(
             .filter(|entry| entry.name().is_none())
             .filter_map(|entry| entry.value().as_integer())
     };
-    let action = if who == "server" {
+    let action = if who == SERVER {
         match verb {
             "reports" => Action::Reports(argument()?),
             "gets-interrupt" => Action::GetsInterrupt,

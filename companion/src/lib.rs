@@ -5,4 +5,5 @@ pub mod check;
 pub mod conversation;
 pub mod play;
 pub mod serve;
+pub mod server;
 pub mod stages;

@@ -3,22 +3,21 @@
 use std::{
     collections::HashMap,
     fmt::Write as _,
-    io::{self, BufRead, BufReader, ErrorKind, Read, Write},
-    net::{Shutdown, SocketAddr, TcpStream},
-    path::Path,
-    process::{Child, Command, ExitStatus, Stdio},
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc},
+    io::{self, ErrorKind, Read, Write},
+    net::{Shutdown, TcpStream},
     thread,
     time::{Duration, Instant},
 };
 
 use socket2::{Domain, SockRef, Socket, Type};
-use wait_timeout::ChildExt;
 
-use crate::conversation::{Action, Conversation, PATIENCE, Step};
+use crate::{
+    conversation::{Action, Conversation, PATIENCE, Step},
+    server::{Server, Signal},
+};
 
-/// How long a server may take to say `listening on IP:PORT`.
-const START: Duration = Duration::from_secs(20);
+/// The longest line that is waited for, in bytes.
+const LONGEST_LINE: usize = 1024 * 1024;
 
 /// The size of a client's receive buffer, in bytes.
 const RECEIVE_BUFFER: usize = 64 * 1024;
@@ -57,247 +56,6 @@ fn missed(expected: impl Into<String>, seen: impl Into<String>) -> Missed {
         expected: expected.into(),
         seen: seen.into(),
     }
-}
-
-/// A server program that was started for one conversation, and is ended with this value.
-#[derive(Debug)]
-pub struct Server {
-    child: Child,
-    addr: SocketAddr,
-    reports: Arc<Reports>,
-    /// Of memory, in kilobytes, when it had started.
-    memory_at_start: Option<u64>,
-}
-
-/// The lines that a server has written to stderr.
-#[derive(Debug, Default)]
-struct Reports {
-    lines: Mutex<Lines>,
-    changed: Condvar,
-}
-
-#[derive(Debug, Default)]
-struct Lines {
-    written: Vec<String>,
-    /// Whether no more can come.
-    ended: bool,
-    /// How many of them a conversation has been through.
-    seen: usize,
-}
-
-impl Reports {
-    fn lock(&self) -> MutexGuard<'_, Lines> {
-        // A panic elsewhere cannot leave a list of lines half-changed.
-        self.lines.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Server {
-    /// Starts a program of the book on a free port of loopback, with a limit on its open descriptors
-    /// where there is one, and waits until it listens.
-    ///
-    /// # Errors
-    ///
-    /// Says why the program cannot be started, or what it said instead of `listening on IP:PORT`.
-    pub fn start(program: &Path, descriptors: Option<u32>) -> Result<Server, String> {
-        let mut command = match descriptors {
-            None => Command::new(program),
-            Some(limit) => {
-                // The standard library cannot set a limit for a child; every Unix shell can.
-                let mut shell = Command::new("sh");
-                shell.arg("-c");
-                shell.arg(format!("ulimit -n {limit} && exec \"$0\" \"$@\""));
-                shell.arg(program);
-                shell
-            }
-        };
-        command.arg("127.0.0.1:0");
-        Server::spawn(command)
-    }
-
-    /// Starts a program of the book on this address, and waits until it listens.
-    ///
-    /// # Errors
-    ///
-    /// As [`Server::start`].
-    pub fn start_on(program: &Path, addr: &str) -> Result<Server, String> {
-        let mut command = Command::new(program);
-        command.arg(addr);
-        Server::spawn(command)
-    }
-
-    fn spawn(mut command: Command) -> Result<Server, String> {
-        let mut child = command
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .map_err(|error| {
-                let program = command.get_program().display();
-                format!("cannot start {program}: {error}")
-            })?;
-        let reports = Arc::new(Reports::default());
-        if let Some(stderr) = child.stderr.take() {
-            let reports = Arc::clone(&reports);
-            thread::spawn(move || {
-                // A line that is not UTF-8 is none that the specification fixes: the last is read.
-                for line in BufReader::new(stderr).lines().map_while(Result::ok) {
-                    reports.lock().written.push(line);
-                    reports.changed.notify_all();
-                }
-                reports.lock().ended = true;
-                reports.changed.notify_all();
-            });
-        }
-        let (sender, first_line) = mpsc::channel();
-        if let Some(stdout) = child.stdout.take() {
-            thread::spawn(move || {
-                let mut stdout = BufReader::new(stdout);
-                let mut line = String::new();
-                let read = stdout.read_line(&mut line).map(|_| line);
-                // Nobody waits any more where the start took too long.
-                let _ = sender.send(read);
-                // Whatever follows is read, so that the server never waits for us.
-                let _ = io::copy(&mut stdout, &mut io::sink());
-            });
-        }
-        let line = first_line.recv_timeout(START);
-        let mut server = Server {
-            child,
-            addr: SocketAddr::from(([127, 0, 0, 1], 0)),
-            reports,
-            memory_at_start: None,
-        };
-        let said = match line {
-            Ok(Ok(line)) => line,
-            Ok(Err(error)) => return Err(format!("cannot read the server's stdout: {error}")),
-            Err(_) => {
-                return Err(format!(
-                    "the server said nothing within {} s",
-                    START.as_secs()
-                ));
-            }
-        };
-        server.addr = said
-            .trim_end()
-            .strip_prefix("listening on ")
-            .and_then(|addr| addr.parse().ok())
-            .ok_or_else(|| {
-                let reports = server.reports.lock().written.join("; ");
-                format!(
-                    "expected `listening on IP:PORT`, the server said `{}` {reports}",
-                    said.trim_end()
-                )
-            })?;
-        server.memory_at_start = server.memory();
-        Ok(server)
-    }
-
-    /// Where it listens.
-    pub fn addr(&self) -> SocketAddr {
-        self.addr
-    }
-
-    /// The most memory that the server ever had, in kilobytes; known on Linux only.
-    fn memory(&self) -> Option<u64> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).ok()?;
-        let line = status
-            .lines()
-            .find_map(|line| line.strip_prefix("VmHWM:"))?;
-        line.trim().trim_end_matches(" kB").parse().ok()
-    }
-
-    /// Sends the server a signal.
-    ///
-    /// # Errors
-    ///
-    /// Says so where there are no signals, or the server has ended.
-    pub fn signal(&self, signal: Signal) -> Result<(), String> {
-        #[cfg(unix)]
-        {
-            use rustix::process::{Pid, Signal as Unix, kill_process};
-            let signal = match signal {
-                Signal::Interrupt => Unix::INT,
-                Signal::Terminate => Unix::TERM,
-                Signal::Pause => Unix::STOP,
-                Signal::Resume => Unix::CONT,
-            };
-            i32::try_from(self.child.id())
-                .ok()
-                .and_then(Pid::from_raw)
-                .ok_or_else(|| "the server has no process id".to_string())
-                .and_then(|pid| kill_process(pid, signal).map_err(|error| error.to_string()))
-                .map_err(|error| format!("cannot signal the server: {error}"))
-        }
-        #[cfg(not(unix))]
-        {
-            let _ = signal;
-            Err("this system has no signals".into())
-        }
-    }
-
-    /// Waits until the server has ended.
-    ///
-    /// # Errors
-    ///
-    /// Says so if it has not in that time.
-    pub fn wait(&mut self, within: Duration) -> Result<ExitStatus, String> {
-        match self.child.wait_timeout(within) {
-            Ok(Some(status)) => Ok(status),
-            Ok(None) => Err(format!(
-                "the server still runs after {} s",
-                within.as_secs()
-            )),
-            Err(error) => Err(format!("cannot wait for the server: {error}")),
-        }
-    }
-
-    /// Waits until the server has written this line to stderr, after those that were seen before.
-    fn reports(&self, wanted: &str, deadline: Instant) -> Result<(), Missed> {
-        let mut lines = self.reports.lock();
-        loop {
-            let new = &lines.written[lines.seen..];
-            if let Some(found) = new.iter().position(|line| line == wanted) {
-                lines.seen += found + 1;
-                return Ok(());
-            }
-            let left = deadline.saturating_duration_since(Instant::now());
-            if lines.ended || left.is_zero() {
-                let seen = match new {
-                    [] => "it reports nothing".to_string(),
-                    new => format!("it reports `{}`", new.join("`, `")),
-                };
-                return Err(missed(format!("the server reports `{wanted}`"), seen));
-            }
-            lines = self
-                .reports
-                .changed
-                .wait_timeout(lines, left)
-                .unwrap_or_else(PoisonError::into_inner)
-                .0;
-        }
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        // It may have ended by itself; there is nothing to kill then.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// A signal to a server.
-#[derive(Clone, Copy, Debug)]
-pub enum Signal {
-    /// As from Ctrl-C.
-    Interrupt,
-    /// As from a service manager.
-    Terminate,
-    /// Stop in its tracks.
-    Pause,
-    /// Go on.
-    Resume,
 }
 
 /// How a conversation is played.
@@ -513,7 +271,9 @@ impl Stage<'_> {
                 for (name, client) in &self.clients {
                     wanted = wanted.replace(&format!("{{{name}}}"), &client.addr);
                 }
-                self.server.reports(&wanted, deadline)?;
+                self.server
+                    .reports(&wanted, deadline)
+                    .map_err(|seen| missed(format!("the server reports `{wanted}`"), seen))?;
                 self.note("server", '|', &wanted);
             }
             Action::GetsInterrupt => {
@@ -536,7 +296,7 @@ impl Stage<'_> {
                 // A server that still listens takes the connection; one that is about to close its
                 // listener resets it. So each try waits for an event, never for time to pass.
                 loop {
-                    match TcpStream::connect_timeout(&self.server.addr, within) {
+                    match TcpStream::connect_timeout(&self.server.addr(), within) {
                         Err(_) => break,
                         Ok(_) if Instant::now() < deadline => thread::yield_now(),
                         Ok(_) => {
@@ -547,11 +307,10 @@ impl Stage<'_> {
                 self.note("server", '*', "refuses connections");
             }
             Action::HasGrownLessThan(limit) => {
-                let start = self.server.memory_at_start;
-                let (Some(start), Some(now)) = (start, self.server.memory()) else {
+                let Some(grown) = self.server.grown() else {
                     return Err(missed("the server runs", "it has ended"));
                 };
-                if now.saturating_sub(start) / 1024 >= *limit {
+                if grown >= *limit {
                     return Err(missed(
                         format!("the server grows by less than {limit} MB"),
                         format!("it has grown by {limit} MB or more"),
@@ -584,12 +343,12 @@ impl Stage<'_> {
 
     fn connect(&mut self, who: &str, within: Duration) -> Result<(), Missed> {
         let refused = |error: io::Error| missed("to connect", error.to_string());
-        let socket = Socket::new(Domain::for_address(self.server.addr), Type::STREAM, None)
+        let socket = Socket::new(Domain::for_address(self.server.addr()), Type::STREAM, None)
             .map_err(refused)?;
         // A client that does not read is felt soon, whatever the system's buffers are.
         socket
             .set_recv_buffer_size(RECEIVE_BUFFER)
-            .and_then(|()| socket.connect_timeout(&self.server.addr.into(), within))
+            .and_then(|()| socket.connect_timeout(&self.server.addr().into(), within))
             .map_err(refused)?;
         let stream = TcpStream::from(socket);
         // Every write is a packet of its own, so that `each-byte` means what it says.
@@ -665,6 +424,9 @@ impl Client {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return Err(self.nothing(within));
+            }
+            if self.received.len() > LONGEST_LINE {
+                return Err(missed("a line", "the line does not end"));
             }
             let mut buffer = [0; 16 * 1024];
             let read = self

@@ -1,0 +1,424 @@
+//! The servers that conversations are played with: programs that are started for it, or one that runs.
+
+use std::{
+    io::{self, BufRead, BufReader, Read},
+    net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream},
+    path::PathBuf,
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc},
+    thread,
+    time::{Duration, Instant},
+};
+
+use wait_timeout::ChildExt;
+
+use crate::conversation::{Action, Conversation};
+
+/// How long a server may take until it listens.
+pub const START: Duration = Duration::from_secs(15);
+
+/// How long to wait between two tries to connect to a server that does not say when it listens.
+const TRY_AGAIN: Duration = Duration::from_millis(20);
+
+/// What stands for the address in a command.
+const ADDR: &str = "{addr}";
+
+/// The longest line of a server's output that is kept whole, in bytes.
+const LONGEST_LINE: u64 = 16 * 1024;
+
+/// How many lines of a server's stderr are kept.
+const MOST_LINES: usize = 10_000;
+
+/// Which server conversations are played with.
+#[derive(Clone, Debug)]
+pub enum Subject {
+    /// A program with the interface of the book: it takes the address as its argument and prints
+    /// `listening on IP:PORT`.
+    Program(PathBuf),
+    /// A command in whose arguments `{addr}` stands for the address. When it listens is found out.
+    Command(Vec<String>),
+    /// A server that runs already.
+    Addr(SocketAddr),
+}
+
+impl Subject {
+    /// Why this conversation cannot be played with this server, if it cannot.
+    pub fn cannot_play(&self, conversation: &Conversation) -> Option<&'static str> {
+        if !conversation.platform.is_here() {
+            return Some("this system does not offer what it needs");
+        }
+        let runs_already = matches!(self, Subject::Addr(_));
+        let needs_process = conversation
+            .steps
+            .iter()
+            .any(|step| step.action.needs_process());
+        (runs_already && (needs_process || conversation.descriptors.is_some()))
+            .then_some("it needs a server that is started for it")
+    }
+
+    /// Starts the server for one conversation, with a limit on its open descriptors where there is
+    /// one, and waits until it listens. One that runs already is only looked for.
+    ///
+    /// # Errors
+    ///
+    /// Says why it cannot be started, or what it does instead of listening.
+    pub fn start(&self, descriptors: Option<u32>) -> Result<Server, String> {
+        match self {
+            Subject::Program(program) => {
+                let program = program.to_string_lossy().into_owned();
+                let command = command(&[program, "127.0.0.1:0".to_string()], descriptors);
+                Server::spawn(command, None)
+            }
+            Subject::Command(words) => {
+                let addr =
+                    free_addr().map_err(|error| format!("there is no free port: {error}"))?;
+                let words: Vec<String> = words
+                    .iter()
+                    .map(|word| word.replace(ADDR, &addr.to_string()))
+                    .collect();
+                Server::spawn(command(&words, descriptors), Some(addr))
+            }
+            Subject::Addr(addr) => {
+                TcpStream::connect_timeout(addr, START)
+                    .map_err(|error| format!("cannot reach a server on {addr}: {error}"))?;
+                Ok(Server {
+                    child: None,
+                    addr: *addr,
+                    reports: Arc::default(),
+                    memory_at_start: None,
+                })
+            }
+        }
+    }
+}
+
+impl Action {
+    /// Whether it is done to the process of the server, or seen of it, and not over a socket.
+    fn needs_process(&self) -> bool {
+        matches!(
+            self,
+            Action::Reports(_)
+                | Action::GetsInterrupt
+                | Action::GetsTerminate
+                | Action::IsPaused
+                | Action::IsResumed
+                | Action::HasGrownLessThan(_)
+                | Action::Exits(_)
+        )
+    }
+}
+
+fn command(words: &[String], descriptors: Option<u32>) -> Command {
+    let mut command = match descriptors {
+        None => Command::new(&words[0]),
+        Some(limit) => {
+            // The standard library cannot set a limit for a child; every Unix shell can.
+            let mut shell = Command::new("sh");
+            shell.arg("-c");
+            shell.arg(format!("ulimit -n {limit} && exec \"$0\" \"$@\""));
+            shell.arg(&words[0]);
+            shell
+        }
+    };
+    command.args(&words[1..]);
+    command
+}
+
+/// A port of loopback that was free a moment ago.
+fn free_addr() -> io::Result<SocketAddr> {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()
+}
+
+/// A server that was started for one conversation, and is ended with this value; or one that runs
+/// already, and goes on.
+#[derive(Debug)]
+pub struct Server {
+    child: Option<Child>,
+    addr: SocketAddr,
+    reports: Arc<Reports>,
+    /// Of memory, in kilobytes, when it had started.
+    memory_at_start: Option<u64>,
+}
+
+/// The lines that a server has written to stderr.
+#[derive(Debug, Default)]
+struct Reports {
+    lines: Mutex<Lines>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Lines {
+    written: Vec<String>,
+    /// Whether no more can come.
+    ended: bool,
+    /// How many of them a conversation has been through.
+    seen: usize,
+}
+
+impl Reports {
+    fn lock(&self) -> MutexGuard<'_, Lines> {
+        // A panic elsewhere cannot leave a list of lines half-changed.
+        self.lines.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn add(&self, line: Option<String>) {
+        let mut lines = self.lock();
+        match line {
+            Some(line) if lines.written.len() < MOST_LINES => lines.written.push(line),
+            Some(_) => {}
+            None => lines.ended = true,
+        }
+        self.changed.notify_all();
+    }
+}
+
+impl Server {
+    /// Starts a program of the book on this address, and waits until it listens.
+    ///
+    /// # Errors
+    ///
+    /// As [`Subject::start`].
+    pub fn start_on(program: &std::path::Path, addr: &str) -> Result<Server, String> {
+        let words = [program.to_string_lossy().into_owned(), addr.to_string()];
+        Server::spawn(command(&words, None), None)
+    }
+
+    /// Starts a server. It says where it listens, unless that is known.
+    fn spawn(mut command: Command, addr: Option<SocketAddr>) -> Result<Server, String> {
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .map_err(|error| {
+                let program = command.get_program().display();
+                format!("cannot start {program}: {error}")
+            })?;
+        let reports = Arc::new(Reports::default());
+        if let Some(stderr) = child.stderr.take() {
+            let reports = Arc::clone(&reports);
+            each_line(stderr, move |line| reports.add(line));
+        }
+        let (sender, stdout) = mpsc::channel();
+        if let Some(pipe) = child.stdout.take() {
+            // Nobody waits for these lines any more once the server has started.
+            each_line(pipe, move |line| drop(sender.send(line)));
+        }
+        let mut server = Server {
+            child: Some(child),
+            addr: SocketAddr::from((IpAddr::V4(Ipv4Addr::LOCALHOST), 0)),
+            reports,
+            memory_at_start: None,
+        };
+        server.addr = match addr {
+            None => server.announced(&stdout)?,
+            Some(addr) => server.found_at(addr)?,
+        };
+        server.memory_at_start = server.memory();
+        Ok(server)
+    }
+
+    /// The address that the server says it listens on.
+    fn announced(&mut self, stdout: &mpsc::Receiver<Option<String>>) -> Result<SocketAddr, String> {
+        let deadline = Instant::now() + START;
+        let mut said = String::new();
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            match stdout.recv_timeout(left) {
+                Ok(Some(line)) => {
+                    let addr = line.strip_prefix("listening on ").map(str::parse);
+                    match addr {
+                        Some(Ok(addr)) => return Ok(addr),
+                        _ if said.is_empty() => said = format!("; it printed `{line}`"),
+                        _ => {}
+                    }
+                }
+                Ok(None) | Err(mpsc::RecvTimeoutError::Disconnected) => {
+                    return Err(self.ended_early(&said));
+                }
+                Err(mpsc::RecvTimeoutError::Timeout) => {
+                    return Err(format!(
+                        "the server did not print `listening on IP:PORT` on stdout within {} s{said}",
+                        START.as_secs()
+                    ));
+                }
+            }
+        }
+    }
+
+    /// Waits until somebody listens there.
+    fn found_at(&mut self, addr: SocketAddr) -> Result<SocketAddr, String> {
+        let deadline = Instant::now() + START;
+        while Instant::now() < deadline {
+            if TcpStream::connect_timeout(&addr, START).is_ok() {
+                return Ok(addr);
+            }
+            if self.wait(TRY_AGAIN).is_ok() {
+                return Err(self.ended_early(""));
+            }
+        }
+        Err(format!(
+            "the command does not listen on {addr} within {} s; {ADDR} stands for the address in its \
+             arguments",
+            START.as_secs()
+        ))
+    }
+
+    fn ended_early(&mut self, said: &str) -> String {
+        let status = match self.wait(START) {
+            Ok(status) => format!(" ({status})"),
+            Err(_) => String::new(),
+        };
+        let reported = match self.reports.lock().written.last() {
+            Some(line) => format!("; it reported `{line}`"),
+            None => String::new(),
+        };
+        format!("the server ended before it listened{status}{said}{reported}")
+    }
+
+    /// Where it listens.
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// How much more memory the server has needed at any time than it had at its start, in
+    /// megabytes; known on Linux only, and while it runs.
+    pub fn grown(&self) -> Option<u64> {
+        Some(self.memory()?.saturating_sub(self.memory_at_start?) / 1024)
+    }
+
+    /// The most memory that the server ever had, in kilobytes.
+    fn memory(&self) -> Option<u64> {
+        let id = self.child.as_ref()?.id();
+        let status = std::fs::read_to_string(format!("/proc/{id}/status")).ok()?;
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmHWM:"))?;
+        line.trim().trim_end_matches(" kB").parse().ok()
+    }
+
+    /// Sends the server a signal.
+    ///
+    /// # Errors
+    ///
+    /// Says so where there are no signals, or the server has ended.
+    pub fn signal(&self, signal: Signal) -> Result<(), String> {
+        #[cfg(unix)]
+        {
+            use rustix::process::{Pid, Signal as Unix, kill_process};
+            let signal = match signal {
+                Signal::Interrupt => Unix::INT,
+                Signal::Terminate => Unix::TERM,
+                Signal::Pause => Unix::STOP,
+                Signal::Resume => Unix::CONT,
+            };
+            let id = self
+                .child
+                .as_ref()
+                .and_then(|child| i32::try_from(child.id()).ok());
+            id.and_then(Pid::from_raw)
+                .ok_or_else(|| "the server has no process id".to_string())
+                .and_then(|pid| kill_process(pid, signal).map_err(|error| error.to_string()))
+        }
+        #[cfg(not(unix))]
+        {
+            let _ = signal;
+            Err("this system has no signals".into())
+        }
+    }
+
+    /// Waits until the server has ended.
+    ///
+    /// # Errors
+    ///
+    /// Says so if it has not in that time.
+    pub fn wait(&mut self, within: Duration) -> Result<ExitStatus, String> {
+        let child = self
+            .child
+            .as_mut()
+            .ok_or("the server was not started for this")?;
+        match child.wait_timeout(within) {
+            Ok(Some(status)) => Ok(status),
+            Ok(None) => Err(format!("it still runs after {} s", within.as_secs())),
+            Err(error) => Err(format!("cannot wait for it: {error}")),
+        }
+    }
+
+    /// Waits until the server has written this line to stderr, after those that were seen before.
+    ///
+    /// # Errors
+    ///
+    /// Says what it has written instead.
+    pub fn reports(&self, wanted: &str, deadline: Instant) -> Result<(), String> {
+        let mut lines = self.reports.lock();
+        loop {
+            let new = &lines.written[lines.seen..];
+            if let Some(found) = new.iter().position(|line| line == wanted) {
+                lines.seen += found + 1;
+                return Ok(());
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if lines.ended || left.is_zero() {
+                return Err(match new {
+                    [] => "it reports nothing".to_string(),
+                    [.., last] if new.len() > 5 => {
+                        format!("it reports {} other lines, the last `{last}`", new.len())
+                    }
+                    new => format!("it reports `{}`", new.join("`, `")),
+                });
+            }
+            lines = self
+                .reports
+                .changed
+                .wait_timeout(lines, left)
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.child {
+            // It may have ended by itself; there is nothing to kill then.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+/// Calls `with` for each line, in a thread of its own, and with `None` at the end. A line that is too
+/// long comes in pieces; bytes that are not UTF-8 come as replacement characters.
+fn each_line(pipe: impl Read + Send + 'static, with: impl Fn(Option<String>) + Send + 'static) {
+    thread::spawn(move || {
+        let mut pipe = BufReader::new(pipe);
+        loop {
+            let mut line = Vec::new();
+            match pipe
+                .by_ref()
+                .take(LONGEST_LINE)
+                .read_until(b'\n', &mut line)
+            {
+                Ok(0) | Err(_) => break with(None),
+                Ok(_) => {
+                    let line = String::from_utf8_lossy(&line);
+                    with(Some(line.trim_end_matches(['\n', '\r']).to_string()));
+                }
+            }
+        }
+    });
+}
+
+/// A signal to a server.
+#[derive(Clone, Copy, Debug)]
+pub enum Signal {
+    /// As from Ctrl-C.
+    Interrupt,
+    /// As from a service manager.
+    Terminate,
+    /// Stop in its tracks.
+    Pause,
+    /// Go on.
+    Resume,
+}
