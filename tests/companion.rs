@@ -365,33 +365,34 @@ fn a_build_with_faults_names_the_line_and_fails() {
 }
 
 #[test]
-fn check_without_a_stage_lists_what_each_chapter_promises() {
+fn check_without_a_stage_lists_what_each_chapter_demands() {
     let output = run(&["check"]);
     let stdout = said(&output.stdout);
     assert_eq!(output.status.code(), Some(0));
     for line in [
         "\n04-broker\n",
-        "  two-people-chat\n",
-        "  line-length-is-limited  (from 09-limits on)\n",
+        "      two-people-chat\n",
+        "\n09-limits (being written)\n",
     ] {
         assert!(stdout.contains(line), "{stdout}");
     }
     assert!(
         !stdout.contains("everyone-is-a-destination"),
-        "an exercise is no promise"
+        "an exercise is no demand: {stdout}"
     );
+    assert!(!stdout.contains('\u{1b}'), "no colours in a pipe: {stdout}");
 }
 
 #[test]
-fn check_holds_what_a_stage_promises() {
+fn check_examines_a_stage_of_the_book() {
     let output = run(&["check", "02-read"]);
     let stdout = said(&output.stdout);
     assert_eq!(output.status.code(), Some(0), "{stdout}");
     assert!(
-        stdout.contains("✓  The server reports each connection"),
+        stdout.starts_with("✓  The server reports each connection"),
         "{stdout}"
     );
-    assert!(stdout.contains("\n02-read keeps its "), "{stdout}");
+    assert!(stdout.contains("\n02-read: 5 held\n"), "{stdout}");
 }
 
 #[test]
@@ -402,33 +403,120 @@ fn check_tells_what_falls_short() {
     for line in [
         "bob    < from bob: 2\n",
         "bob    ! nothing comes within 2 s\n",
-        "expected: the end of the connection\n",
-        "but:      nothing comes within 2 s\n",
+        "✗  After the last reply to a client that has finished sending, the server closes\n",
+        "   The specification, rule 5.1: A client says goodbye by closing",
+        "   Expected: the end of the connection\n",
+        "   But:      nothing comes within 2 s\n",
     ] {
-        assert!(stdout.contains(line), "{stdout}");
+        assert!(stdout.contains(line), "{line}: {stdout}");
     }
 }
 
 #[test]
-fn check_answers_a_misspelt_stage_with_the_stages() {
-    let output = run(&["check", "04-brokr"]);
-    let stderr = said(&output.stderr);
-    assert_eq!(output.status.code(), Some(2), "{stderr}");
-    assert!(
-        stderr.contains("error: there is no stage named 04-brokr; there are: 01-accept, 02-read"),
-        "{stderr}"
+fn check_prints_json() {
+    let output = run(&["check", "01-accept", "--format", "json"]);
+    assert_eq!(output.status.code(), Some(0));
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).expect("it is JSON");
+    assert_eq!(json["held"], true);
+    assert_eq!(
+        json["requirements"][0]["name"],
+        "each-connection-is-reported"
     );
+    assert_eq!(json["requirements"][0]["result"], "held");
+}
+
+/// Each is one clear line, with status 2 and nothing on stdout.
+#[test]
+fn check_says_why_it_cannot_examine() {
+    let closed = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free");
+    let addr = closed.local_addr().expect("it is bound").to_string();
+    drop(closed);
+    let empty = TempDir::new().expect("a folder can be made");
+    for (arguments, wanted) in [
+        (
+            vec!["04-brokr"],
+            "there is no server named 04-brokr; there are: 01-accept, 02-read",
+        ),
+        (
+            vec!["04-broker", "two-people-shout"],
+            "there is no conversation named two-people-shout",
+        ),
+        (
+            vec!["04-broker", "--addr", &addr],
+            "cannot reach a server on",
+        ),
+        (
+            vec!["04-broker", "--addr", "nonsense"],
+            "nonsense is no address",
+        ),
+        (
+            vec!["04-broker", "--dir", text(empty.path())],
+            "holds no Cargo.toml",
+        ),
+        (vec!["04-broker", "--", "no-such-program"], "cannot start"),
+    ] {
+        let output = run(&[vec!["check"], arguments.clone()].concat());
+        let stderr = said(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {stderr}");
+        assert_eq!(said(&output.stdout), "", "{arguments:?}");
+        let errors: Vec<&str> = stderr
+            .lines()
+            .filter(|line| line.starts_with("error: "))
+            .collect();
+        assert!(
+            matches!(errors.as_slice(), [line] if line.contains(wanted)),
+            "{arguments:?}: {stderr}"
+        );
+    }
 }
 
 #[test]
-fn check_answers_a_misspelt_conversation_with_where_to_look() {
-    let output = run(&["check", "04-broker", "two-people-shout"]);
-    let stderr = said(&output.stderr);
-    assert_eq!(output.status.code(), Some(2), "{stderr}");
-    assert!(
-        stderr.contains("there is no conversation named two-people-shout"),
-        "{stderr}"
+fn new_makes_a_project_that_compiles_and_can_be_examined() {
+    let folder = TempDir::new().expect("a folder can be made");
+    let dir = folder.path().join("my-chat");
+    let output = run(&["new", text(&dir)]);
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output.stderr));
+    // It has what the first chapter needs: the chapter's program in its place is built and held.
+    let stage = companion::stages::root().join("code/src/bin/01-accept.rs");
+    fs::copy(stage, dir.join("src/main.rs")).expect("the project can be written to");
+    // Its libraries are kept from one test run to the next.
+    let target = companion::stages::root().join("target/new");
+    let output = Command::new(program())
+        .args(["check", "01-accept", "--dir", text(&dir)])
+        .env("CARGO_TARGET_DIR", target)
+        .output()
+        .expect("it can be run");
+    let stdout = said(&output.stdout);
+    assert_eq!(
+        output.status.code(),
+        Some(0),
+        "{stdout}{}",
+        said(&output.stderr)
     );
+    assert!(stdout.ends_with("\n01-accept: 1 held\n"), "{stdout}");
+}
+
+#[test]
+fn new_overwrites_nothing() {
+    let folder = TempDir::new().expect("a folder can be made");
+    let dir = folder.path().join("my-chat");
+    fs::create_dir(&dir).expect("it is new");
+    fs::write(dir.join("notes"), "mine").expect("it can be written to");
+    let inside = companion::stages::root().join("my-chat");
+    for (dir, wanted) in [
+        (dir.clone(), "exists and is left as it is"),
+        (inside, "is inside the book"),
+        (folder.path().join("no").join("such"), "there is no folder"),
+        (folder.path().join("1st chat"), "the name of the package"),
+    ] {
+        let output = run(&["new", text(&dir)]);
+        let stderr = said(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{stderr}");
+        assert_eq!(stderr.lines().count(), 1, "{stderr}");
+        assert!(stderr.contains(wanted), "{stderr}");
+    }
+    let left: Vec<_> = fs::read_dir(&dir).expect("it is there").collect();
+    assert_eq!(left.len(), 1);
 }
 
 #[test]

@@ -58,13 +58,15 @@ const TRIES: usize = 50;
 /// How long to wait for what a server with a fault does not do. Any time would do for the fault; a
 /// server without it must not need longer.
 const IMPATIENT: Rules = Rules {
-    patience: Some(Duration::from_secs(2)),
+    patience: None,
+    proof: Some(Duration::from_secs(2)),
     passed_over: None,
 };
 
 /// A solution may say more than its stage; it says so as `server`.
 const TALKATIVE: Rules = Rules {
     patience: None,
+    proof: None,
     passed_over: Some("from server: "),
 };
 

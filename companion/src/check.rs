@@ -1,150 +1,478 @@
-//! `cargo run -- check`: holds the conversations of the book with one of its servers.
+//! `cargo run -- check`: examines a server against what the book has promised up to a chapter.
 
-use std::{process::ExitCode, time::Duration};
-
-use anyhow::anyhow;
-
-use crate::{
-    conversation::{self, Conversation, Promise},
-    play::{self, Outcome, Rules},
-    server::Subject,
-    stages::{self, Stages},
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    net::{SocketAddr, ToSocketAddrs},
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    sync::mpsc,
+    time::Duration,
 };
 
-/// The exit status of an examination that could not be held.
-pub const NOT_EXAMINED: u8 = 2;
+use anstream::{print, println};
+use anstyle::{AnsiColor, Style};
+use anyhow::{Context as _, Result, anyhow, bail};
+use notify::{RecursiveMode, Watcher as _};
+use serde_json::{Value, json};
 
-/// How long a server that does not promise something is waited for until it has not done it.
+use crate::{
+    conversation::{self, Conversation},
+    play::{self, Outcome, Rules, Shortfall},
+    server::Subject,
+    stages,
+};
+
+/// How long a server is waited for, where a conversation does not say. A server on loopback answers in
+/// milliseconds; the examination of a chapter must not take minutes when it does not.
+pub const PATIENCE: Duration = Duration::from_secs(4);
+
+/// The same for what a stage of the book does not promise, and so will not do.
 const UNPROMISED: Duration = Duration::from_secs(2);
 
-/// Lists the chapters and what each promises; with a stage, holds every conversation that the stage
-/// promises, and stops at the first that it falls short of; with a conversation too, holds that one.
+/// How long nothing must change until a change is complete.
+const QUIET: Duration = Duration::from_millis(100);
+
+/// Where `cargo run` serves the book.
+const BOOK: &str = "http://127.0.0.1:3000";
+
+const SPECIFICATION: &str = "src/en/00-specification.md";
+
+/// What is to be examined, and how.
+#[derive(Debug, Default)]
+pub struct Examination {
+    /// Up to which chapter, `04-broker` for example; `None` lists what there is.
+    pub stage: Option<String>,
+    /// One conversation only, promised or not.
+    pub conversation: Option<String>,
+    /// The folder of a Cargo project with a server of the reader's own.
+    pub dir: Option<PathBuf>,
+    /// The address of a server that runs already.
+    pub addr: Option<String>,
+    /// A command that starts a server, with `{addr}` in it.
+    pub command: Vec<String>,
+    /// Whether to go on after the first failure.
+    pub all: bool,
+    /// Whether to give the hints.
+    pub hint: bool,
+    /// Whether to print JSON.
+    pub json: bool,
+}
+
+/// How one requirement was met.
+enum Verdict {
+    Held,
+    FellShort(Box<(Outcome, Shortfall)>),
+    NotExamined(&'static str),
+}
+
+/// Examines, and prints what comes out. Says whether everything held.
 ///
 /// # Errors
 ///
 /// Says why nothing could be examined: no such stage, no such conversation, a program that does not
-/// start.
-pub fn check(stage: Option<&str>, conversation: Option<&str>) -> anyhow::Result<ExitCode> {
+/// build or does not listen.
+pub fn check(examination: &Examination) -> Result<bool> {
     let conversations = conversation::all()?;
-    let Some(stage) = stage else {
+    let Some(stage) = &examination.stage else {
         list(&conversations);
-        return Ok(ExitCode::SUCCESS);
+        return Ok(true);
     };
-    let stages = stages::build().map_err(|error| anyhow!(error))?;
-    let held = match conversation {
-        None => all(stages, stage, &conversations)?,
-        Some(name) => one(stages, stage, find(&conversations, name)?)?,
-    };
-    Ok(match held {
-        true => ExitCode::SUCCESS,
-        false => ExitCode::FAILURE,
-    })
-}
-
-fn list(conversations: &[Conversation]) {
-    let mut chapter = "";
-    for conversation in conversations {
-        let (Promise::Since(stage) | Promise::Only(stage)) = &conversation.promise else {
-            continue;
-        };
-        if chapter != conversation.file() {
-            chapter = conversation.file();
-            println!("\n{chapter}");
-        }
-        let later = match stage == chapter {
-            true => String::new(),
-            false => format!("  (from {stage} on)"),
-        };
-        println!(
-            "  {}{later}\n      {}",
-            conversation.name, conversation.about
+    let names = stages::server_names();
+    if !names.contains(stage) && examination.conversation.is_none() {
+        bail!(
+            "there is no server named {stage}; there are: {}",
+            names.join(", ")
         );
     }
-    println!("\nHold them with a server: cargo run -- check 04-broker");
-    println!("or one of them:          cargo run -- check 04-broker two-people-chat");
+    let subject = subject(examination, stage)?;
+    let requirements = requirements(examination, stage, &conversations)?;
+    if let Subject::Addr(addr) = subject
+        && !addr.ip().is_loopback()
+    {
+        eprintln!("note: {addr} is not on this machine; up to 200 connections will be made to it");
+    }
+    if matches!(subject, Subject::Addr(_)) {
+        // Nothing is examined where nobody listens, and nothing is said before that is known.
+        subject.start(None).map_err(|error| anyhow!(error))?;
+    }
+    report(examination, stage, &subject, &requirements)
 }
 
-fn find<'a>(conversations: &'a [Conversation], name: &str) -> anyhow::Result<&'a Conversation> {
-    conversations
-        .iter()
-        .find(|c| c.name == name)
-        .ok_or_else(|| {
+/// Examines at once, and again after each change of a file in `dir`, until it is interrupted.
+///
+/// # Errors
+///
+/// When the folder cannot be watched.
+pub fn watch(dir: &Path, examine: impl Fn()) -> Result<()> {
+    let (sender, changes) = mpsc::channel();
+    // Paths in events are as the system knows them.
+    let root = dir
+        .canonicalize()
+        .with_context(|| format!("there is no folder {}", dir.display()))?;
+    let target = root.join("target");
+    let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+        let Ok(event) = event else { return };
+        // The build writes below target/, and reading a file is no change.
+        let matters =
+            !event.kind.is_access() && event.paths.iter().any(|path| !path.starts_with(&target));
+        if matters {
+            // Nobody listens any more when the program ends.
+            let _ = sender.send(());
+        }
+    })?;
+    watcher.watch(&root, RecursiveMode::Recursive)?;
+    loop {
+        // What changed before this examination is examined by it.
+        while changes.try_recv().is_ok() {}
+        examine();
+        println!(
+            "\nWaiting for a change in {} (Ctrl-C stops)",
+            root.display()
+        );
+        changes.recv()?;
+        // An editor may write a file in several steps.
+        while changes.recv_timeout(QUIET).is_ok() {}
+        println!();
+    }
+}
+
+/// What is to be examined: the one that was asked for, or all.
+fn requirements<'a>(
+    examination: &Examination,
+    stage: &str,
+    conversations: &'a [Conversation],
+) -> Result<Vec<&'a Conversation>> {
+    if let Some(name) = &examination.conversation {
+        let found = conversations.iter().find(|c| c.name == *name);
+        let found = found.ok_or_else(|| {
             anyhow!("there is no conversation named {name}; `cargo run -- check` lists them")
-        })
+        })?;
+        return Ok(vec![found]);
+    }
+    Ok(promised(stage, conversations))
 }
 
-/// Holds all that a stage promises. Says whether all held.
-fn all(stages: &Stages, stage: &str, conversations: &[Conversation]) -> anyhow::Result<bool> {
-    stages.program(stage).map_err(|error| anyhow!(error))?;
-    let promised: Vec<_> = conversations
+/// What a stage must pass, in the order in which a learner meets it.
+pub fn promised<'a>(stage: &str, conversations: &'a [Conversation]) -> Vec<&'a Conversation> {
+    let mut promised: Vec<_> = conversations
         .iter()
         .filter(|c| c.is_promised_by(stage))
         .collect();
-    for conversation in &promised {
-        if !conversation.platform.is_here() {
-            println!(
-                "-  {}: cannot be examined on this system",
-                conversation.about
-            );
-            continue;
-        }
-        let outcome = hold(stages, stage, conversation, Rules::default())?;
-        match outcome.shortfall {
-            None => println!("✓  {}", conversation.about),
-            Some(_) => {
-                println!("✗  {}\n", conversation.about);
-                explain(&outcome);
-                return Ok(false);
-            }
-        }
-    }
-    println!("\n{stage} keeps its {} promises.", promised.len());
-    Ok(true)
+    promised.sort_by_key(|conversation| conversation.since());
+    promised
 }
 
-/// Holds one conversation, promised or not. Says whether it held.
-fn one(stages: &Stages, stage: &str, conversation: &Conversation) -> anyhow::Result<bool> {
-    if !conversation.platform.is_here() {
-        return Err(anyhow!(
-            "{} cannot be examined on this system",
-            conversation.name
-        ));
+fn subject(examination: &Examination, stage: &str) -> Result<Subject> {
+    if let Some(addr) = &examination.addr {
+        return Ok(Subject::Addr(resolve(addr)?));
     }
-    let rules = match conversation.is_promised_by(stage) {
-        true => Rules::default(),
-        false => Rules {
-            patience: Some(UNPROMISED),
-            ..Rules::default()
-        },
-    };
-    println!("{}\n", conversation.about);
-    let outcome = hold(stages, stage, conversation, rules)?;
-    explain(&outcome);
-    Ok(outcome.shortfall.is_none())
-}
-
-fn hold(
-    stages: &Stages,
-    stage: &str,
-    conversation: &Conversation,
-    rules: Rules,
-) -> anyhow::Result<Outcome> {
+    if let Some(dir) = &examination.dir {
+        return Ok(Subject::Program(build(dir)?));
+    }
+    if !examination.command.is_empty() {
+        return Ok(Subject::Command(examination.command.clone()));
+    }
+    let stages = stages::build().map_err(|error| anyhow!(error))?;
     let program = stages
         .program(stage)
         .or_else(|error| stages.example(stage).map_err(|_| error))
         .map_err(|error| anyhow!(error))?;
-    let mut server = Subject::Program(program.to_path_buf())
-        .start(conversation.descriptors)
-        .map_err(|error| anyhow!(error))?;
-    Ok(play::play(conversation, &mut server, rules))
+    Ok(Subject::Program(program.to_path_buf()))
 }
 
-fn explain(outcome: &Outcome) {
-    print!("{}", outcome.transcript);
-    if let Some(shortfall) = &outcome.shortfall {
-        println!(
-            "\nexpected: {}\nbut:      {}",
-            shortfall.expected, shortfall.seen
+fn resolve(addr: &str) -> Result<SocketAddr> {
+    addr.to_socket_addrs()
+        .with_context(|| format!("{addr} is no address; expected HOST:PORT"))?
+        .next()
+        .ok_or_else(|| anyhow!("{addr} stands for no address"))
+}
+
+/// Builds the project of a reader, and finds its one program.
+fn build(dir: &Path) -> Result<PathBuf> {
+    if !dir.join("Cargo.toml").is_file() {
+        bail!(
+            "{} holds no Cargo.toml; `cargo run -- new DIR` makes a project",
+            dir.display()
         );
     }
+    let output = Command::new(stages::cargo())
+        .args([
+            "build",
+            "--bins",
+            "--message-format=json-render-diagnostics",
+        ])
+        .current_dir(dir)
+        .stdin(Stdio::null())
+        .stderr(Stdio::inherit())
+        .output()
+        .context("cannot run cargo")?;
+    if !output.status.success() {
+        bail!(
+            "{} does not build; the compiler says why above",
+            dir.display()
+        );
+    }
+    let programs: Vec<PathBuf> = String::from_utf8_lossy(&output.stdout)
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Value>(line).ok())
+        .filter_map(|message| message["executable"].as_str().map(PathBuf::from))
+        .collect();
+    match programs.as_slice() {
+        [program] => Ok(program.clone()),
+        [] => bail!("{} builds no program", dir.display()),
+        several => bail!(
+            "{} builds {} programs; give the one to examine as a command: check STAGE -- PROGRAM {{addr}}",
+            dir.display(),
+            several.len()
+        ),
+    }
+}
+
+fn list(conversations: &[Conversation]) {
+    let mut chapters: BTreeMap<&str, Vec<&Conversation>> = BTreeMap::new();
+    for conversation in conversations {
+        if let Some(stage) = conversation.since() {
+            chapters.entry(stage).or_default().push(conversation);
+        }
+    }
+    for (chapter, conversations) in chapters {
+        let planned = match stages::server_names().iter().any(|name| name == chapter) {
+            true => "",
+            false => " (being written)",
+        };
+        println!("{}{chapter}{}{planned}", BOLD.render(), BOLD.render_reset());
+        for conversation in conversations {
+            println!(
+                "   {}\n      {}",
+                conversation.about,
+                dim(&conversation.name)
+            );
+        }
+        println!();
+    }
+    println!("Examine a server of the book:   cargo run -- check 04-broker");
+    println!("or your own:                    cargo run -- check 04-broker --dir ../my-chat");
+    println!("or one conversation:            cargo run -- check 04-broker two-people-chat");
+}
+
+fn report(
+    examination: &Examination,
+    stage: &str,
+    subject: &Subject,
+    requirements: &[&Conversation],
+) -> Result<bool> {
+    let mut results = Vec::new();
+    let (mut held, mut not_examined, mut fell_short) = (0, 0, 0);
+    let single = examination.conversation.is_some();
+    for (number, conversation) in requirements.iter().enumerate() {
+        let verdict = match subject.cannot_play(conversation) {
+            Some(why) => Verdict::NotExamined(why),
+            None => examine(
+                stage,
+                subject,
+                conversation,
+                number,
+                single && !examination.json,
+            )?,
+        };
+        match &verdict {
+            Verdict::Held => held += 1,
+            Verdict::NotExamined(_) => not_examined += 1,
+            Verdict::FellShort(_) => fell_short += 1,
+        }
+        match examination.json {
+            true => results.push(as_json(conversation, &verdict)),
+            false => print_verdict(conversation, &verdict, examination),
+        }
+        if fell_short > 0 && !examination.all {
+            break;
+        }
+    }
+    if examination.json {
+        let all = json!({ "stage": stage, "held": fell_short == 0, "requirements": results });
+        println!("{all:#}");
+    } else if !single {
+        let left = requirements.len() - held - not_examined - fell_short;
+        let mut sums = vec![format!("{held} held")];
+        for (count, what) in [
+            (fell_short, "fell short"),
+            (not_examined, "not examined"),
+            (left, "still to come"),
+        ] {
+            if count > 0 {
+                sums.push(format!("{count} {what}"));
+            }
+        }
+        println!("\n{stage}: {}", sums.join(", "));
+    }
+    Ok(fell_short == 0)
+}
+
+fn examine(
+    stage: &str,
+    subject: &Subject,
+    conversation: &Conversation,
+    number: usize,
+    show: bool,
+) -> Result<Verdict> {
+    let rules = Rules {
+        patience: Some(PATIENCE),
+        proof: (!conversation.is_promised_by(stage)).then_some(UNPROMISED),
+        ..Rules::default()
+    };
+    let mut server = subject
+        .start(conversation.descriptors)
+        .map_err(|error| anyhow!(error))?;
+    let mut outcome = match subject {
+        // One server for all conversations: nobody may meet a name of an earlier one.
+        Subject::Addr(_) => play::play(
+            &conversation.with_names(&format!("-{}", number + 1)),
+            &mut server,
+            rules,
+        ),
+        _ => play::play(conversation, &mut server, rules),
+    };
+    if show {
+        print!("{}", outcome.transcript);
+        outcome.transcript.clear();
+    }
+    Ok(match outcome.shortfall.take() {
+        None => Verdict::Held,
+        Some(shortfall) => Verdict::FellShort(Box::new((outcome, shortfall))),
+    })
+}
+
+const BOLD: Style = Style::new().bold();
+const GOOD: Style = AnsiColor::Green.on_default();
+const BAD: Style = AnsiColor::Red.on_default().bold();
+
+fn styled(style: Style, text: &str) -> String {
+    format!("{}{text}{}", style.render(), style.render_reset())
+}
+
+fn dim(text: &str) -> String {
+    styled(Style::new().dimmed(), text)
+}
+
+fn print_verdict(conversation: &Conversation, verdict: &Verdict, examination: &Examination) {
+    let about = &conversation.about;
+    match verdict {
+        Verdict::Held => println!("{}  {about}", styled(GOOD, "✓")),
+        Verdict::NotExamined(why) => println!("-  {about} ({why})"),
+        Verdict::FellShort(fell_short) => {
+            let (outcome, shortfall) = &**fell_short;
+            println!("{}  {about}\n", styled(BAD, "✗"));
+            explain(conversation, outcome, shortfall, examination.hint);
+        }
+    }
+}
+
+/// What a teacher would say: the rule, what was said, what should have come, and why it may not have.
+fn explain(conversation: &Conversation, outcome: &Outcome, shortfall: &Shortfall, hint: bool) {
+    if let Some(rule) = conversation.rule.as_deref() {
+        // The tests see to it that each rule is there; a reader without the text still gets its number.
+        let words = rule_in_words(rule).unwrap_or_default();
+        println!("   The specification, rule {rule}: {words}\n");
+    }
+    if !outcome.transcript.is_empty() {
+        println!("   The conversation went like this:\n");
+        for line in outcome.transcript.lines() {
+            println!("      {line}");
+        }
+        println!();
+    }
+    println!("   Expected: {}", shortfall.expected);
+    println!("   But:      {}", styled(BAD, &shortfall.seen));
+    let causes = likely_causes(conversation, shortfall);
+    if !causes.is_empty() {
+        println!("\n   The likely cause, the likeliest first:");
+        for cause in causes {
+            println!("   - {cause}");
+        }
+    }
+    match (&conversation.hint, hint) {
+        (Some(text), true) => println!("\n   Hint: {text}"),
+        (Some(_), false) => println!("\n   {}", dim("--hint tells the step to take.")),
+        (None, _) => {}
+    }
+    if let Some(link) = link(conversation) {
+        println!("\n   To read: {link} {}", dim("(served by `cargo run`)"));
+    }
+}
+
+/// The causes that fit what was seen, the likeliest first.
+pub fn likely_causes<'a>(conversation: &'a Conversation, shortfall: &Shortfall) -> Vec<&'a str> {
+    let seen = format!("expected {}; {}", shortfall.expected, shortfall.seen);
+    conversation
+        .causes
+        .iter()
+        .filter(|cause| cause.when.as_ref().is_none_or(|when| when.is_match(&seen)))
+        .map(|cause| cause.text.as_str())
+        .collect()
+}
+
+fn link(conversation: &Conversation) -> Option<String> {
+    let section = conversation.section.as_deref()?;
+    let (chapter, heading) = section.split_once('#').unwrap_or((section, ""));
+    Some(format!("{BOOK}/{chapter}.html#{heading}"))
+}
+
+/// The text of a rule of the specification.
+///
+/// # Errors
+///
+/// When the specification cannot be read, or has no such rule.
+pub fn rule_in_words(rule: &str) -> io::Result<String> {
+    let text = fs::read_to_string(stages::root().join(SPECIFICATION))?;
+    let start = format!("**{rule}** ");
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix(start.as_str()));
+    let line =
+        line.ok_or_else(|| io::Error::other(format!("{SPECIFICATION} has no rule {rule}")))?;
+    Ok(without_links(line))
+}
+
+/// `[text](target)` as `text`.
+fn without_links(text: &str) -> String {
+    let mut plain = String::new();
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once('[') {
+        let linked = after
+            .split_once("](")
+            .and_then(|(text, after)| Some((text, after.split_once(')')?.1)));
+        let Some((text, after)) = linked else { break };
+        plain.push_str(before);
+        plain.push_str(text);
+        rest = after;
+    }
+    plain + rest
+}
+
+fn as_json(conversation: &Conversation, verdict: &Verdict) -> Value {
+    let mut value = json!({
+        "name": conversation.name,
+        "about": conversation.about,
+        "rule": conversation.rule,
+        "since": conversation.since(),
+    });
+    match verdict {
+        Verdict::Held => value["result"] = "held".into(),
+        Verdict::NotExamined(why) => {
+            value["result"] = "not-examined".into();
+            value["why"] = (*why).into();
+        }
+        Verdict::FellShort(fell_short) => {
+            let (outcome, shortfall) = &**fell_short;
+            value["result"] = "fell-short".into();
+            value["expected"] = shortfall.expected.as_str().into();
+            value["seen"] = shortfall.seen.as_str().into();
+            value["transcript"] = outcome.transcript.as_str().into();
+            value["causes"] = likely_causes(conversation, shortfall).into();
+            value["hint"] = conversation.hint.as_deref().into();
+            value["link"] = link(conversation).into();
+        }
+    }
+    value
 }

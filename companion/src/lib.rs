@@ -3,6 +3,7 @@
 pub mod book;
 pub mod check;
 pub mod conversation;
+pub mod new;
 pub mod play;
 pub mod serve;
 pub mod server;

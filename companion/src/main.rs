@@ -5,7 +5,11 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
-use companion::{book, check, serve, stages};
+use companion::{
+    book,
+    check::{self, Examination},
+    new, serve, stages,
+};
 
 /// Reads the book with you: serves it, builds it.
 #[derive(Parser)]
@@ -41,13 +45,96 @@ enum Command {
         /// The folder [default: `book`, beside book.toml]
         dir: Option<PathBuf>,
     },
-    /// Hold the conversations of the book with a server
-    Check {
-        /// The server, 04-broker for example; without one, lists what there is
-        stage: Option<String>,
-        /// One conversation, promised or not [default: all that the stage promises]
-        conversation: Option<String>,
+    /// Start a project of your own, to type along
+    New {
+        /// The folder to make, ../my-chat for example
+        dir: PathBuf,
     },
+    /// Examine a server against what the book promises up to a chapter
+    Check(Check),
+}
+
+#[derive(clap::Args)]
+struct Check {
+    /// The chapter, 04-broker for example; without one, lists what each demands
+    stage: Option<String>,
+
+    /// One conversation only, whether the chapter promises it or not
+    conversation: Option<String>,
+
+    /// Examine the server in this folder of yours, built with Cargo
+    #[arg(long, conflicts_with_all = ["addr", "command"])]
+    dir: Option<PathBuf>,
+
+    /// Examine a server that runs already
+    #[arg(long, value_name = "HOST:PORT", conflicts_with = "command")]
+    addr: Option<String>,
+
+    /// Go on after the first failure
+    #[arg(long)]
+    all: bool,
+
+    /// Tell the step to take
+    #[arg(long)]
+    hint: bool,
+
+    /// Examine again whenever a file in the folder changes
+    #[arg(long, requires = "dir", conflicts_with = "format")]
+    watch: bool,
+
+    /// How to print what comes out
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
+
+    /// Examine the server that this command starts; {addr} stands for the address
+    #[arg(last = true)]
+    command: Vec<String>,
+}
+
+#[derive(Clone, Copy, PartialEq, clap::ValueEnum)]
+enum Format {
+    Text,
+    Json,
+}
+
+/// The exit status of an examination that could not be made.
+const NOT_EXAMINED: u8 = 2;
+
+/// Examines a server: status 0 when all held, 1 when something fell short, 2 when it could not be
+/// examined.
+fn examine(arguments: Check) -> ExitCode {
+    let watched = arguments.dir.clone().filter(|_| arguments.watch);
+    let examination = Examination {
+        stage: arguments.stage,
+        conversation: arguments.conversation,
+        dir: arguments.dir,
+        addr: arguments.addr,
+        command: arguments.command,
+        all: arguments.all,
+        hint: arguments.hint,
+        json: arguments.format == Format::Json,
+    };
+    let once = || match check::check(&examination) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("error: {}", book::one_line(&error));
+            ExitCode::from(NOT_EXAMINED)
+        }
+    };
+    match watched {
+        None => once(),
+        Some(dir) => match check::watch(&dir, || {
+            // The status is for who waits for the end; here there is none.
+            let _ = once();
+        }) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("error: {}", book::one_line(&error));
+                ExitCode::from(NOT_EXAMINED)
+            }
+        },
+    }
 }
 
 fn main() -> ExitCode {
@@ -58,16 +145,8 @@ fn main() -> ExitCode {
     let done = match cli.command {
         None => serve::serve(&cli.root, cli.port, !cli.no_open).map(|()| ExitCode::SUCCESS),
         Some(Command::Build { dir }) => build(&cli.root, dir),
-        Some(Command::Check {
-            stage,
-            conversation,
-        }) => {
-            let held = check::check(stage.as_deref(), conversation.as_deref());
-            return held.unwrap_or_else(|error| {
-                eprintln!("error: {}", book::one_line(&error));
-                ExitCode::from(check::NOT_EXAMINED)
-            });
-        }
+        Some(Command::New { dir }) => new::new(&dir).map(|()| ExitCode::SUCCESS),
+        Some(Command::Check(arguments)) => return examine(arguments),
     };
     done.unwrap_or_else(|error| {
         eprintln!("error: {}", book::one_line(&error));

@@ -61,8 +61,10 @@ fn missed(expected: impl Into<String>, seen: impl Into<String>) -> Missed {
 /// How a conversation is played.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Rules {
-    /// How long the steps marked `proves` may take at most; as long as any other, if it does not say.
+    /// How long a step may take that does not say; [`PATIENCE`], if this does not say either.
     pub patience: Option<Duration>,
+    /// How long a step marked `proves` may take at most, whatever it says.
+    pub proof: Option<Duration>,
     /// Lines that begin so are passed over, unless it is such a line that is expected: those of a
     /// server that says more than the conversation knows of.
     pub passed_over: Option<&'static str>,
@@ -88,9 +90,10 @@ pub fn play(conversation: &Conversation, server: &mut Server, rules: Rules) -> O
     };
     stage.note("server", '|', "listening on 127.0.0.1:8080");
     for step in &conversation.steps {
-        let within = match rules.patience {
-            Some(patience) if step.proves => step.within.unwrap_or(patience).min(patience),
-            _ => step.within.unwrap_or(PATIENCE),
+        let within = step.within.or(rules.patience).unwrap_or(PATIENCE);
+        let within = match rules.proof {
+            Some(proof) if step.proves => within.min(proof),
+            _ => within,
         };
         stage.round = step.round.unwrap_or(1);
         if stage.round > 1 && !stage.transcript.ends_with(ELLIPSIS) {

@@ -8,6 +8,7 @@
 use std::{
     collections::{BTreeMap, HashSet},
     env,
+    ffi::OsString,
     fs::{self, File},
     io,
     path::{Path, PathBuf},
@@ -59,6 +60,25 @@ pub fn root() -> &'static Path {
         .expect("the companion is a folder of the repository")
 }
 
+/// The names of the servers among the stages, in the order of the book. Nothing is built for it.
+pub fn server_names() -> Vec<String> {
+    let files = fs::read_dir(root().join("code/src/bin"))
+        .into_iter()
+        .flatten();
+    let mut names: Vec<String> = files
+        .flatten()
+        .filter_map(|file| Some(file.path().file_stem()?.to_str()?.to_string()))
+        .filter(|name| !name.ends_with("-client"))
+        .collect();
+    names.sort();
+    names
+}
+
+/// The Cargo that runs us; without one, the Cargo that built us.
+pub fn cargo() -> OsString {
+    env::var_os("CARGO").unwrap_or_else(|| env!("CARGO").into())
+}
+
 /// Builds every program of the book, once in this process; Cargo's progress goes to stderr.
 pub fn build() -> Result<&'static Stages, String> {
     static STAGES: OnceLock<Result<Stages, String>> = OnceLock::new();
@@ -71,8 +91,7 @@ pub fn build() -> Result<&'static Stages, String> {
 fn build_in(target: &Path) -> Result<Stages, String> {
     let _lock = lock(target)
         .map_err(|error| format!("cannot lock the folder {}: {error}", target.display()))?;
-    // `CARGO` is the Cargo that runs us; without one, take the Cargo that built us.
-    let cargo = env::var_os("CARGO").unwrap_or_else(|| env!("CARGO").into());
+    let cargo = cargo();
     let output = Command::new(&cargo)
         .args(["build", "--package", "code", "--bins", "--examples"])
         .arg("--target-dir")

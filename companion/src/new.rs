@@ -1,0 +1,115 @@
+//! `cargo run -- new`: a project of the reader's own, to type along.
+
+use std::{
+    fs,
+    path::{Path, absolute},
+};
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::stages;
+
+/// The manifest of the book's own programs; a new project takes its dependencies.
+const MANIFEST: &str = include_str!("../../code/Cargo.toml");
+
+const MAIN: &str = r#"//! My chat server.
+//!
+//! It starts with chapter 01 of the book: replace everything in this file.
+
+fn main() {
+    println!("Nothing listens here yet. Chapter 01 shows what to write.");
+}
+"#;
+
+/// Makes a project in `dir`, which must not exist yet or be empty.
+///
+/// # Errors
+///
+/// When there is something already, when the folder's name cannot be a package's, when it lies inside
+/// this repository, or when it cannot be written.
+pub fn new(dir: &Path) -> Result<()> {
+    let dir = absolute(dir).with_context(|| format!("{} is no path", dir.display()))?;
+    let name = dir
+        .file_name()
+        .map(|name| name.to_string_lossy().into_owned());
+    let Some(name) = name.filter(|name| is_package_name(name)) else {
+        bail!(
+            "the folder is the name of the package: letters, digits, `-` and `_`, and a letter first, \
+             as in `my-chat`"
+        );
+    };
+    // A path with `..` in it is compared as it really is, as far as it exists.
+    let parent = dir.parent().unwrap_or(&dir);
+    let parent = parent
+        .canonicalize()
+        .with_context(|| format!("there is no folder {}", parent.display()))?;
+    let root = stages::root();
+    if parent.starts_with(root.canonicalize().unwrap_or_else(|_| root.into())) {
+        bail!(
+            "{} is inside the book; choose a folder beside it, as in `../my-chat`",
+            dir.display()
+        );
+    }
+    if dir.exists() && (!dir.is_dir() || fs::read_dir(&dir)?.next().is_some()) {
+        bail!(
+            "{} exists and is left as it is; name a new folder",
+            dir.display()
+        );
+    }
+    let book = root.display();
+    let files = [
+        ("Cargo.toml", manifest(&name)),
+        ("src/main.rs", MAIN.to_string()),
+        (".gitignore", "/target\n".to_string()),
+        ("README.md", readme(&name, &dir)),
+        // The very versions of the book; Cargo drops what the project does not use.
+        (
+            "Cargo.lock",
+            fs::read_to_string(root.join("Cargo.lock")).context("cannot read Cargo.lock")?,
+        ),
+    ];
+    for (file, text) in files {
+        let path = dir.join(file);
+        fs::create_dir_all(path.parent().unwrap_or(&dir))
+            .and_then(|()| fs::write(&path, text))
+            .with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    println!(
+        "{} is ready. Read chapter 01 and write it in src/main.rs; then, in {book}:",
+        dir.display()
+    );
+    println!("cargo run -- check 01-accept --dir {}", dir.display());
+    Ok(())
+}
+
+/// What Cargo accepts on every system, without its rarer exceptions, on which it has words of its own.
+fn is_package_name(name: &str) -> bool {
+    name.starts_with(|c: char| c.is_ascii_alphabetic())
+        && name
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_')
+}
+
+fn manifest(name: &str) -> String {
+    let dependencies = MANIFEST
+        .split_once("[dependencies]")
+        .map_or("", |(_, rest)| rest);
+    format!(
+        "[package]\nname = \"{name}\"\nversion = \"0.1.0\"\nedition = \"2024\"\n\n[dependencies]{dependencies}"
+    )
+}
+
+fn readme(name: &str, dir: &Path) -> String {
+    let dir = dir.display();
+    format!(
+        "# {name}\n\
+         \n\
+         My chat server, written along with the book \"A Chat Server in Async Rust\".\n\
+         Write each chapter's code into `src/main.rs`, and run it with `cargo run`.\n\
+         After a chapter, examine it from the folder of the book:\n\
+         \n\
+         ```console\n\
+         $ cargo run -- check 01-accept --dir {dir}\n\
+         ```\n"
+    )
+}
