@@ -3,7 +3,7 @@
 
 use std::{
     io::{BufRead, BufReader, Read, Write},
-    net::TcpListener,
+    net::{TcpListener, TcpStream},
     path::Path,
     process::{Child, Command, Output, Stdio},
 };
@@ -81,6 +81,7 @@ fn in_a_pipe_every_reply_is_printed_and_nothing_else() {
         if stage < FIRST_THAT_CLOSES {
             // Such a server leaves the client waiting for the end.
             client.kill().unwrap();
+            client.wait().unwrap();
             continue;
         }
         assert!(lines.next().is_none(), "{stage}");
@@ -204,6 +205,45 @@ fn a_name_must_be_given() {
     let output = run(client(), &[&server.addr().to_string()], "");
     let line = "error: no name; give one as the second argument or as the first line\n";
     assert_output(&output, 1, "", line);
+}
+
+#[test]
+fn an_empty_name_is_none() {
+    let server = server(FIRST);
+    let line = "error: no name; give one as the second argument or as the first line\n";
+    for _ in 0..20 {
+        let output = run(client(), &[&server.addr().to_string()], " \nbob: hello\n");
+        assert_output(&output, 1, "", line);
+    }
+}
+
+/// The server goes while input is still to be sent: what was queued is printed all the same.
+#[test]
+#[cfg(unix)]
+fn what_was_queued_is_printed_when_the_server_goes() {
+    for _ in 0..20 {
+        let server = server(FIRST_THAT_CLOSES);
+        let mut alice = TcpStream::connect(server.addr()).unwrap();
+        let mut heard = BufReader::new(alice.try_clone().unwrap()).lines();
+        alice.write_all(b"alice\nalice: am I in?\n").unwrap();
+        assert_eq!(heard.next().unwrap().unwrap(), "from alice: am I in?");
+        let mut client = start(client(), &[&server.addr().to_string(), "bob"]);
+        let mut stdin = client.stdin.take().unwrap();
+        stdin.write_all(b"alice: I am in\n").unwrap();
+        assert_eq!(heard.next().unwrap().unwrap(), "from bob: I am in");
+        alice
+            .write_all("bob: read this\n".repeat(50).as_bytes())
+            .unwrap();
+        alice.write_all(b"alice: all taken\n").unwrap();
+        assert_eq!(heard.next().unwrap().unwrap(), "from alice: all taken");
+        server.signal(Signal::Interrupt).unwrap();
+        // It fails once the client is gone, which is as good as sent.
+        let _ = stdin.write_all("nobody: more\n".repeat(5000).as_bytes());
+        let output = client.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        let printed = String::from_utf8(output.stdout).unwrap();
+        assert_eq!(printed, "from alice: read this\n".repeat(50));
+    }
 }
 
 #[test]

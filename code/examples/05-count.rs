@@ -61,17 +61,17 @@ enum Event {
     Message { from: String, to: Vec<String>, msg: String },
 }
 
-/// Makes the first Ctrl-C (or SIGTERM, on Unix) resolve [`Stop`], and the
-/// second end the process at once with status 130: 128 and the number of
+/// Resolves at the first Ctrl-C; on Unix also at the first SIGTERM or SIGHUP. A
+/// second one ends the process at once with status 130: 128 and the number of
 /// SIGINT, as shells report it.
-fn stop_on_ctrl_c() -> Result<Stop> {
+fn ctrl_c() -> Result<oneshot::Receiver<()>> {
     let (sender, receiver) = oneshot::channel();
     let mut first = Some(sender);
     ctrlc::set_handler(move || match first.take() {
         Some(sender) => drop(sender),
         None => process::exit(130),
     })?;
-    Ok(receiver.shared())
+    Ok(receiver)
 }
 
 /// Owns the listener. Ends when the server is told to stop and every task has
@@ -80,12 +80,14 @@ async fn accept_loop(addr: &str) -> Result<()> {
     let listener = TcpListener::bind(addr)
         .await
         .map_err(|error| format!("cannot listen on {addr}: {error}"))?;
-    let stop = stop_on_ctrl_c()?;
+    let ctrl_c = ctrl_c()?;
+    let (stopping, stop) = oneshot::channel();
+    let stop = stop.shared();
     println!("listening on {}", listener.local_addr()?);
     let (running, mut all_tasks) = mpsc::unbounded();
     let (broker, events) = mpsc::unbounded();
     spawn_and_log_error(broker_loop(events, running.clone()), running.clone());
-    let mut incoming = listener.incoming().take_until(stop.clone());
+    let mut incoming = listener.incoming().take_until(ctrl_c);
     while let Some(stream) = incoming.next().await {
         spawn_and_log_error(
             connection_loop(broker.clone(), stream?, stop.clone()),
@@ -94,6 +96,7 @@ async fn accept_loop(addr: &str) -> Result<()> {
     }
     drop(incoming);
     drop(listener);
+    drop(stopping);
     drop(broker);
     drop(running);
     all_tasks.next().await;

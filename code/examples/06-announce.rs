@@ -8,7 +8,6 @@ use std::{
     convert::Infallible,
     env, error,
     future::Future,
-    io,
     net::Shutdown,
     pin::pin,
     process::{self, ExitCode},
@@ -25,11 +24,13 @@ use futures::{
     AsyncBufReadExt, AsyncWriteExt, FutureExt, Stream, StreamExt,
     channel::{mpsc, oneshot},
     future::{self, Either, Shared},
-    io::BufReader,
+    io::{self, BufReader},
 };
 
 /// How long a shutdown waits for a peer that does not read.
 const GRACE: Duration = Duration::from_secs(5);
+/// How long a client may take to close its half after we have closed ours.
+const LINGER: Duration = Duration::from_secs(1);
 
 /// What can go wrong here goes wrong at run time and is reported to a person,
 /// so any error will do.
@@ -63,32 +64,38 @@ fn main() -> ExitCode {
 
 /// What readers tell the broker.
 enum Event {
-    /// A client has sent its name; messages for it go to this stream.
-    NewPeer { name: String, stream: Arc<TcpStream> },
+    /// A client has sent its name; messages for it go to this stream. `read`
+    /// resolves when no more is read from it.
+    NewPeer {
+        id: usize,
+        name: String,
+        stream: Arc<TcpStream>,
+        read: oneshot::Receiver<Infallible>,
+    },
     /// A client has sent a message.
     Message { from: String, to: Vec<String>, msg: String },
     /// A reader has ended; no message of this connection follows.
-    PeerLeft { name: String, stream: Arc<TcpStream> },
+    PeerLeft { id: usize, name: String },
 }
 
 /// What the broker knows of a client: which connection is its own, and where to
 /// queue its messages.
 struct Peer {
-    stream: Arc<TcpStream>,
+    id: usize,
     sender: Sender<String>,
 }
 
-/// Makes the first Ctrl-C (or SIGTERM, on Unix) resolve [`Stop`], and the
-/// second end the process at once with status 130: 128 and the number of
+/// Resolves at the first Ctrl-C; on Unix also at the first SIGTERM or SIGHUP. A
+/// second one ends the process at once with status 130: 128 and the number of
 /// SIGINT, as shells report it.
-fn stop_on_ctrl_c() -> Result<Stop> {
+fn ctrl_c() -> Result<oneshot::Receiver<()>> {
     let (sender, receiver) = oneshot::channel();
     let mut first = Some(sender);
     ctrlc::set_handler(move || match first.take() {
         Some(sender) => drop(sender),
         None => process::exit(130),
     })?;
-    Ok(receiver.shared())
+    Ok(receiver)
 }
 
 /// Owns the listener. Ends when the server is told to stop and every task has
@@ -97,7 +104,9 @@ async fn accept_loop(addr: &str) -> Result<()> {
     let listener = TcpListener::bind(addr)
         .await
         .map_err(|error| format!("cannot listen on {addr}: {error}"))?;
-    let stop = stop_on_ctrl_c()?;
+    let ctrl_c = ctrl_c()?;
+    let (stopping, stop) = oneshot::channel();
+    let stop = stop.shared();
     println!("listening on {}", listener.local_addr()?);
     let (running, mut all_tasks) = mpsc::unbounded();
     let (broker, events) = mpsc::unbounded();
@@ -105,15 +114,16 @@ async fn accept_loop(addr: &str) -> Result<()> {
         broker_loop(events, stop.clone(), running.clone()),
         running.clone(),
     );
-    let mut incoming = listener.incoming().take_until(stop.clone());
-    while let Some(stream) = incoming.next().await {
+    let mut incoming = listener.incoming().take_until(ctrl_c).enumerate();
+    while let Some((id, stream)) = incoming.next().await {
         spawn_and_log_error(
-            connection_loop(broker.clone(), stream?, stop.clone()),
+            connection_loop(broker.clone(), id, stream?, stop.clone()),
             running.clone(),
         );
     }
     drop(incoming);
     drop(listener);
+    drop(stopping);
     drop(broker);
     drop(running);
     all_tasks.next().await;
@@ -139,6 +149,7 @@ fn spawn_and_log_error(
 /// stop, or when the broker is gone.
 async fn connection_loop(
     broker: Sender<Event>,
+    id: usize,
     stream: TcpStream,
     stop: Stop,
 ) -> Result<()> {
@@ -152,12 +163,19 @@ async fn connection_loop(
     if name.is_empty() {
         return Err("a client sent an empty name".into());
     }
+    let (reading, read) = oneshot::channel();
     broker.unbounded_send(Event::NewPeer {
+        id,
         name: name.clone(),
         stream: Arc::clone(&stream),
+        read,
     })?;
     let result = read_messages(broker.clone(), name.clone(), lines).await;
-    broker.unbounded_send(Event::PeerLeft { name, stream })?;
+    broker.unbounded_send(Event::PeerLeft { id, name })?;
+    drop(broker);
+    // An error says that nothing more comes, which is all that we wait for.
+    let _ = io::copy(&*stream, &mut io::sink()).await;
+    drop(reading);
     result
 }
 
@@ -209,25 +227,27 @@ async fn broker_loop(
                     }
                 }
             }
-            Event::NewPeer { name, stream } => {
+            Event::NewPeer { id, name, stream, read } => {
+                if peers.get(&name).is_some_and(|peer| peer.id > id) {
+                    // An error says that the client has closed the connection
+                    // already.
+                    let _ = stream.shutdown(Shutdown::Both);
+                    continue;
+                }
                 let (sender, receiver) = mpsc::unbounded();
-                spawn_and_log_error(
-                    connection_writer_loop(
-                        name.clone(),
-                        receiver,
-                        Arc::clone(&stream),
-                        stop.clone(),
-                    ),
-                    running.clone(),
+                let writer = connection_writer_loop(
+                    name.clone(),
+                    receiver,
+                    stream,
+                    read,
+                    stop.clone(),
                 );
+                spawn_and_log_error(writer, running.clone());
                 tell_others(&peers, &name, "joined");
-                peers.insert(name, Peer { stream, sender });
+                peers.insert(name, Peer { id, sender });
             }
-            Event::PeerLeft { name, stream } => {
-                if peers
-                    .get(&name)
-                    .is_some_and(|peer| Arc::ptr_eq(&peer.stream, &stream))
-                {
+            Event::PeerLeft { id, name } => {
+                if peers.get(&name).is_some_and(|peer| peer.id == id) {
                     peers.remove(&name);
                     tell_others(&peers, &name, "left");
                 }
@@ -248,15 +268,15 @@ fn tell_others(peers: &HashMap<String, Peer>, name: &str, what: &str) {
     }
 }
 
-/// Owns the outgoing half of one connection: no other task writes to its
-/// socket. Ends when nobody can send to its queue any more and the queue is
-/// empty, when the client cannot be written to, or when it has not read
-/// everything within [`GRACE`] of the server being told to stop. Closes the
-/// connection then, and so ends its reader.
+/// Owns the outgoing half of one connection: no other task writes to its socket.
+/// Ends when nobody can send to its queue any more and the queue is empty, when
+/// the client cannot be written to, or when it has not read everything within
+/// [`GRACE`] of the server being told to stop. Closes the connection then.
 async fn connection_writer_loop(
     name: String,
     mut messages: Receiver<String>,
     stream: Arc<TcpStream>,
+    read: oneshot::Receiver<Infallible>,
     stop: Stop,
 ) -> Result<()> {
     let write = async {
@@ -264,6 +284,8 @@ async fn connection_writer_loop(
         while let Some(msg) = messages.next().await {
             stream.write_all(msg.as_bytes()).await?;
         }
+        stream.shutdown(Shutdown::Write)?;
+        future::select(read, pin!(task::sleep(LINGER))).await;
         Ok(())
     };
     let give_up = stop.then(|_| task::sleep(GRACE));

@@ -16,6 +16,7 @@ use futures::{
     AsyncBufReadExt, AsyncWriteExt, StreamExt,
     future::{self, Either},
     io::BufReader,
+    stream::iter,
 };
 
 /// What can go wrong here goes wrong at run time and is reported to a person,
@@ -51,8 +52,11 @@ async fn chat(addr: &str, name: Option<&str>) -> Result<()> {
     let (send, receive) = (pin!(send(&stream, name)), pin!(receive(&stream)));
     match future::select(send, receive).await {
         Either::Left((sent, receive)) => {
+            // An error says that the connection is lost; `receive` sees that too.
+            let _ = stream.shutdown(Shutdown::Write);
+            let received = receive.await;
             sent?;
-            receive.await
+            received
         }
         Either::Right((received, _)) => {
             received?;
@@ -62,34 +66,37 @@ async fn chat(addr: &str, name: Option<&str>) -> Result<()> {
 }
 
 /// Sends the name and then the lines of standard input. Ends at the end of
-/// input, which it passes on.
+/// input, or when the connection is lost.
 async fn send(mut stream: &TcpStream, name: Option<&str>) -> Result<()> {
     let mut input = BufReader::new(stdin()).lines();
-    let mut line = match name {
-        Some(name) => Some(Ok(name.to_string())),
+    let name = match name {
+        Some(name) => name.to_string(),
         None => {
             if io::stdin().is_terminal() {
                 eprint!("your name: ");
             }
-            input.next().await
+            input
+                .next()
+                .await
+                .transpose()
+                .map_err(unreadable)?
+                .unwrap_or_default()
         }
     };
-    if line.is_none() {
+    if name.trim().is_empty() {
         return Err(
             "no name; give one as the second argument or as the first line"
                 .into(),
         );
     }
-    while let Some(text) = line {
-        let text = text
-            .map_err(|error| format!("cannot read standard input: {error}"))?;
-        if text == "/quit" {
+    let mut lines = iter([Ok(name)]).chain(input);
+    while let Some(line) = lines.next().await {
+        let line = line.map_err(unreadable)?;
+        if line == "/quit" {
             break;
         }
-        stream.write_all(format!("{text}\n").as_bytes()).await.map_err(lost)?;
-        line = input.next().await;
+        stream.write_all(format!("{line}\n").as_bytes()).await.map_err(lost)?;
     }
-    stream.shutdown(Shutdown::Write).map_err(lost)?;
     Ok(())
 }
 
@@ -104,6 +111,10 @@ async fn receive(stream: &TcpStream) -> Result<()> {
         })?;
     }
     Ok(())
+}
+
+fn unreadable(error: io::Error) -> String {
+    format!("cannot read standard input: {error}")
 }
 
 fn lost(error: io::Error) -> String {

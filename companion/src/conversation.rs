@@ -160,6 +160,8 @@ pub enum Action {
     RefusesConnections,
     /// The server's memory never was more than this many megabytes above what it was at the start.
     HasGrownLessThan(u64),
+    /// The server does not end in the time that the step may take.
+    KeepsRunning,
     /// The server ends with this status.
     Exits(i32),
 }
@@ -532,6 +534,7 @@ fn push_steps(
             "is-paused" => Action::IsPaused,
             "is-resumed" => Action::IsResumed,
             "refuses-connections" => Action::RefusesConnections,
+            "keeps-running" => Action::KeepsRunning,
             "has-grown" => {
                 Action::HasGrownLessThan(number(node, "less-than", source)?.ok_or_else(|| {
                     source.error(node, "expected `has-grown less-than=MEGABYTES`")
@@ -548,7 +551,7 @@ fn push_steps(
                     node,
                     format!(
                         "the server cannot be told to `{verb}`; it reports, gets-interrupt, \
-                         gets-terminate, is-paused, is-resumed, refuses-connections, has-grown, exits"
+                         gets-terminate, is-paused, is-resumed, refuses-connections, keeps-running, has-grown, exits"
                     ),
                 ));
             }

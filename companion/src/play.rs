@@ -63,7 +63,7 @@ fn missed(expected: impl Into<String>, seen: impl Into<String>) -> Missed {
 pub struct Rules {
     /// How long a step may take that does not say; [`PATIENCE`], if this does not say either.
     pub patience: Option<Duration>,
-    /// How long a step marked `proves` may take at most, whatever it says.
+    /// The same for a step marked `proves`.
     pub proof: Option<Duration>,
     /// Lines that begin so are passed over, unless it is such a line that is expected: those of a
     /// server that says more than the conversation knows of.
@@ -90,11 +90,8 @@ pub fn play(conversation: &Conversation, server: &mut Server, rules: Rules) -> O
     };
     stage.note("server", '|', "listening on 127.0.0.1:8080");
     for step in &conversation.steps {
-        let within = step.within.or(rules.patience).unwrap_or(PATIENCE);
-        let within = match rules.proof {
-            Some(proof) if step.proves => within.min(proof),
-            _ => within,
-        };
+        let proof = rules.proof.filter(|_| step.proves);
+        let within = step.within.or(proof).or(rules.patience).unwrap_or(PATIENCE);
         stage.round = step.round.unwrap_or(1);
         if stage.round > 1 && !stage.transcript.ends_with(ELLIPSIS) {
             stage.transcript.push_str(ELLIPSIS);
@@ -260,7 +257,11 @@ impl Stage<'_> {
                 self.note(who, '*', "resets the connection");
             }
             Action::SeesEnd => match self.client(who)?.line(within) {
-                Ok(None) => self.note(who, '*', "sees the end of the connection"),
+                Ok(None) => {
+                    self.note(who, '*', "sees the end of the connection");
+                    // As most programs do, it closes its half too.
+                    self.clients.remove(who);
+                }
                 Ok(Some(line)) => {
                     return Err(missed(
                         "the end of the connection",
@@ -289,6 +290,7 @@ impl Stage<'_> {
             }
             Action::IsPaused => {
                 self.signal(Signal::Pause)?;
+                self.server.wait_until_paused(deadline);
                 self.note("server", '*', "is paused");
             }
             Action::IsResumed => {
@@ -320,6 +322,15 @@ impl Stage<'_> {
                     ));
                 }
                 self.note("server", '*', &format!("has grown by less than {limit} MB"));
+            }
+            Action::KeepsRunning => {
+                if let Ok(status) = self.server.wait(within) {
+                    return Err(missed(
+                        "the server goes on",
+                        format!("it ended with {status}"),
+                    ));
+                }
+                self.note("server", '*', "keeps running");
             }
             Action::Exits(wanted) => {
                 let status = self

@@ -103,6 +103,7 @@ impl Action {
                 | Action::IsPaused
                 | Action::IsResumed
                 | Action::HasGrownLessThan(_)
+                | Action::KeepsRunning
                 | Action::Exits(_)
         )
     }
@@ -325,6 +326,21 @@ impl Server {
         {
             let _ = signal;
             Err("this system has no signals".into())
+        }
+    }
+
+    /// Waits until the server stands still, after [`Signal::Pause`]; known on Linux only.
+    pub fn wait_until_paused(&self, deadline: Instant) {
+        let Some(child) = &self.child else { return };
+        let stat = format!("/proc/{}/stat", child.id());
+        // The state is the first field after the name, which ends in the last bracket.
+        let paused = || {
+            let text = std::fs::read_to_string(&stat).unwrap_or_default();
+            text.rsplit_once(") ")
+                .is_none_or(|(_, rest)| rest.starts_with('T'))
+        };
+        while !paused() && Instant::now() < deadline {
+            thread::yield_now();
         }
     }
 

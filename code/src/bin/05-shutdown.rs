@@ -74,20 +74,20 @@ enum Event {
     Message { from: String, to: Vec<String>, msg: String },
 }
 
-// ANCHOR: stop_on_ctrl_c
-/// Makes the first Ctrl-C (or SIGTERM, on Unix) resolve [`Stop`], and the
-/// second end the process at once with status 130: 128 and the number of
+// ANCHOR: ctrl_c
+/// Resolves at the first Ctrl-C; on Unix also at the first SIGTERM or SIGHUP. A
+/// second one ends the process at once with status 130: 128 and the number of
 /// SIGINT, as shells report it.
-fn stop_on_ctrl_c() -> Result<Stop> {
+fn ctrl_c() -> Result<oneshot::Receiver<()>> {
     let (sender, receiver) = oneshot::channel();
     let mut first = Some(sender);
     ctrlc::set_handler(move || match first.take() {
         Some(sender) => drop(sender), // 1
         None => process::exit(130),   // 2
     })?;
-    Ok(receiver.shared()) // 3
+    Ok(receiver)
 }
-// ANCHOR_END: stop_on_ctrl_c
+// ANCHOR_END: ctrl_c
 
 // ANCHOR: accept_loop
 /// Owns the listener. Ends when the server is told to stop and every task has
@@ -96,12 +96,14 @@ async fn accept_loop(addr: &str) -> Result<()> {
     let listener = TcpListener::bind(addr)
         .await
         .map_err(|error| format!("cannot listen on {addr}: {error}"))?;
-    let stop = stop_on_ctrl_c()?;
+    let ctrl_c = ctrl_c()?;
+    let (stopping, stop) = oneshot::channel();
+    let stop = stop.shared();
     println!("listening on {}", listener.local_addr()?);
     let (running, mut all_tasks) = mpsc::unbounded();
     let (broker, events) = mpsc::unbounded();
     spawn_and_log_error(broker_loop(events, running.clone()), running.clone());
-    let mut incoming = listener.incoming().take_until(stop.clone()); // 1
+    let mut incoming = listener.incoming().take_until(ctrl_c); // 1
     while let Some(stream) = incoming.next().await {
         spawn_and_log_error(
             connection_loop(broker.clone(), stream?, stop.clone()),
@@ -112,9 +114,10 @@ async fn accept_loop(addr: &str) -> Result<()> {
     // ANCHOR: stopping
     drop(incoming);
     drop(listener); // 1
-    drop(broker); // 2
+    drop(stopping); // 2
+    drop(broker); // 3
     drop(running);
-    all_tasks.next().await; // 3
+    all_tasks.next().await; // 4
     Ok(())
 }
 // ANCHOR_END: stopping

@@ -18,7 +18,6 @@ use std::{
     convert::Infallible,
     env, error,
     future::Future,
-    io,
     net::Shutdown,
     pin::pin,
     process::{self, ExitCode},
@@ -35,13 +34,15 @@ use futures::{
     AsyncBufReadExt, AsyncWriteExt, FutureExt, Stream, StreamExt,
     channel::{mpsc, oneshot},
     future::{self, Either, Shared},
-    io::BufReader,
+    io::{self, BufReader},
 };
 // ANCHOR_END: imports
 
 // ANCHOR: grace
 /// How long a shutdown waits for a peer that does not read.
 const GRACE: Duration = Duration::from_secs(5);
+/// How long a client may take to close its half after we have closed ours.
+const LINGER: Duration = Duration::from_secs(1);
 // ANCHOR_END: grace
 
 /// What can go wrong here goes wrong at run time and is reported to a person,
@@ -81,13 +82,21 @@ fn main() -> ExitCode {
 // ANCHOR: whole_event
 /// What readers tell the broker.
 enum Event {
-    /// A client has sent its name; messages for it go to this stream.
-    NewPeer { name: String, stream: Arc<TcpStream> },
+    // ANCHOR: new_peer_event
+    /// A client has sent its name; messages for it go to this stream. `read`
+    /// resolves when no more is read from it.
+    NewPeer {
+        id: usize,
+        name: String,
+        stream: Arc<TcpStream>,
+        read: oneshot::Receiver<Infallible>,
+    },
+    // ANCHOR_END: new_peer_event
     /// A client has sent a message.
     Message { from: String, to: Vec<String>, msg: String },
     // ANCHOR: peer_left
     /// A reader has ended; no message of this connection follows.
-    PeerLeft { name: String, stream: Arc<TcpStream> },
+    PeerLeft { id: usize, name: String },
     // ANCHOR_END: peer_left
 }
 
@@ -95,24 +104,24 @@ enum Event {
 /// What the broker knows of a client: which connection is its own, and where to
 /// queue its messages.
 struct Peer {
-    stream: Arc<TcpStream>,
+    id: usize,
     sender: Sender<String>,
 }
 // ANCHOR_END: peer
 // ANCHOR_END: whole_event
 
 // ANCHOR: whole_accept
-/// Makes the first Ctrl-C (or SIGTERM, on Unix) resolve [`Stop`], and the
-/// second end the process at once with status 130: 128 and the number of
+/// Resolves at the first Ctrl-C; on Unix also at the first SIGTERM or SIGHUP. A
+/// second one ends the process at once with status 130: 128 and the number of
 /// SIGINT, as shells report it.
-fn stop_on_ctrl_c() -> Result<Stop> {
+fn ctrl_c() -> Result<oneshot::Receiver<()>> {
     let (sender, receiver) = oneshot::channel();
     let mut first = Some(sender);
     ctrlc::set_handler(move || match first.take() {
         Some(sender) => drop(sender),
         None => process::exit(130),
     })?;
-    Ok(receiver.shared())
+    Ok(receiver)
 }
 
 /// Owns the listener. Ends when the server is told to stop and every task has
@@ -121,7 +130,9 @@ async fn accept_loop(addr: &str) -> Result<()> {
     let listener = TcpListener::bind(addr)
         .await
         .map_err(|error| format!("cannot listen on {addr}: {error}"))?;
-    let stop = stop_on_ctrl_c()?;
+    let ctrl_c = ctrl_c()?;
+    let (stopping, stop) = oneshot::channel();
+    let stop = stop.shared();
     println!("listening on {}", listener.local_addr()?);
     let (running, mut all_tasks) = mpsc::unbounded();
     let (broker, events) = mpsc::unbounded();
@@ -131,15 +142,18 @@ async fn accept_loop(addr: &str) -> Result<()> {
         running.clone(),
     );
     // ANCHOR_END: spawn_broker
-    let mut incoming = listener.incoming().take_until(stop.clone());
-    while let Some(stream) = incoming.next().await {
+    // ANCHOR: number
+    let mut incoming = listener.incoming().take_until(ctrl_c).enumerate();
+    while let Some((id, stream)) = incoming.next().await {
         spawn_and_log_error(
-            connection_loop(broker.clone(), stream?, stop.clone()),
+            connection_loop(broker.clone(), id, stream?, stop.clone()),
             running.clone(),
         );
     }
+    // ANCHOR_END: number
     drop(incoming);
     drop(listener);
+    drop(stopping);
     drop(broker);
     drop(running);
     all_tasks.next().await;
@@ -170,6 +184,7 @@ fn spawn_and_log_error(
 // ANCHOR_END: connection_loop_doc
 async fn connection_loop(
     broker: Sender<Event>,
+    id: usize,
     stream: TcpStream,
     stop: Stop,
 ) -> Result<()> {
@@ -183,14 +198,23 @@ async fn connection_loop(
     if name.is_empty() {
         return Err("a client sent an empty name".into());
     }
+    // ANCHOR: new_peer
+    let (reading, read) = oneshot::channel();
     broker.unbounded_send(Event::NewPeer {
+        id,
         name: name.clone(),
         stream: Arc::clone(&stream),
+        read,
     })?;
+    // ANCHOR_END: new_peer
     // ANCHOR: goodbye
     let result = read_messages(broker.clone(), name.clone(), lines).await; // 1
-    broker.unbounded_send(Event::PeerLeft { name, stream })?; // 2
-    result // 3
+    broker.unbounded_send(Event::PeerLeft { id, name })?; // 2
+    drop(broker);
+    // An error says that nothing more comes, which is all that we wait for.
+    let _ = io::copy(&*stream, &mut io::sink()).await; // 3
+    drop(reading);
+    result // 4
 }
 
 /// Makes an event of each message. Ends with `lines`, or on the first error.
@@ -245,25 +269,26 @@ async fn broker_loop(
                     }
                 }
             }
-            Event::NewPeer { name, stream } => {
+            Event::NewPeer { id, name, stream, read } => {
+                if peers.get(&name).is_some_and(|peer| peer.id > id) {
+                    // An error says that the client has closed the connection
+                    // already.
+                    let _ = stream.shutdown(Shutdown::Both); // 2
+                    continue;
+                }
                 let (sender, receiver) = mpsc::unbounded();
-                spawn_and_log_error(
-                    connection_writer_loop(
-                        name.clone(),
-                        receiver,
-                        Arc::clone(&stream),
-                        stop.clone(),
-                    ),
-                    running.clone(),
+                let writer = connection_writer_loop(
+                    name.clone(),
+                    receiver,
+                    stream,
+                    read,
+                    stop.clone(),
                 );
-                peers.insert(name, Peer { stream, sender }); // 2
+                spawn_and_log_error(writer, running.clone());
+                peers.insert(name, Peer { id, sender }); // 3
             }
-            Event::PeerLeft { name, stream } => {
-                if peers
-                    .get(&name)
-                    .is_some_and(|peer| Arc::ptr_eq(&peer.stream, &stream))
-                // 3
-                {
+            Event::PeerLeft { id, name } => {
+                if peers.get(&name).is_some_and(|peer| peer.id == id) {
                     peers.remove(&name); // 4
                 }
             }
@@ -274,15 +299,15 @@ async fn broker_loop(
 // ANCHOR_END: broker_loop
 
 // ANCHOR: connection_writer_loop
-/// Owns the outgoing half of one connection: no other task writes to its
-/// socket. Ends when nobody can send to its queue any more and the queue is
-/// empty, when the client cannot be written to, or when it has not read
-/// everything within [`GRACE`] of the server being told to stop. Closes the
-/// connection then, and so ends its reader.
+/// Owns the outgoing half of one connection: no other task writes to its socket.
+/// Ends when nobody can send to its queue any more and the queue is empty, when
+/// the client cannot be written to, or when it has not read everything within
+/// [`GRACE`] of the server being told to stop. Closes the connection then.
 async fn connection_writer_loop(
     name: String,
     mut messages: Receiver<String>,
     stream: Arc<TcpStream>,
+    read: oneshot::Receiver<Infallible>,
     stop: Stop,
 ) -> Result<()> {
     let write = async {
@@ -290,17 +315,19 @@ async fn connection_writer_loop(
         while let Some(msg) = messages.next().await {
             stream.write_all(msg.as_bytes()).await?;
         }
+        stream.shutdown(Shutdown::Write)?; // 1
+        future::select(read, pin!(task::sleep(LINGER))).await; // 2
         Ok(())
     };
-    let give_up = stop.then(|_| task::sleep(GRACE)); // 1
+    let give_up = stop.then(|_| task::sleep(GRACE)); // 3
     let result = match future::select(pin!(write), pin!(give_up)).await {
-        Either::Left((result, _)) => result, // 2
+        Either::Left((result, _)) => result,
         Either::Right(_) => {
-            Err(format!("{name} does not read; giving up on it").into())
-        } // 3
+            Err(format!("{name} does not read; giving up on it").into()) // 4
+        }
     };
     // An error says that the client has closed the connection already.
-    let _ = stream.shutdown(Shutdown::Both); // 4
+    let _ = stream.shutdown(Shutdown::Both); // 5
     result
 }
 // ANCHOR_END: connection_writer_loop

@@ -24,6 +24,7 @@ use futures::{
     AsyncBufReadExt, AsyncWriteExt, StreamExt,
     future::{self, Either},
     io::BufReader,
+    stream::iter,
 };
 // ANCHOR_END: imports
 
@@ -63,12 +64,15 @@ async fn chat(addr: &str, name: Option<&str>) -> Result<()> {
     let (send, receive) = (pin!(send(&stream, name)), pin!(receive(&stream)));
     match future::select(send, receive).await {
         Either::Left((sent, receive)) => {
+            // An error says that the connection is lost; `receive` sees that too.
+            let _ = stream.shutdown(Shutdown::Write); // 1
+            let received = receive.await; // 2
             sent?;
-            receive.await // 1
+            received
         }
         Either::Right((received, _)) => {
             received?;
-            Err("the server closed the connection".into()) // 2
+            Err("the server closed the connection".into()) // 3
         }
     }
 }
@@ -76,31 +80,34 @@ async fn chat(addr: &str, name: Option<&str>) -> Result<()> {
 
 // ANCHOR: send
 /// Sends the name and then the lines of standard input. Ends at the end of
-/// input, which it passes on.
+/// input, or when the connection is lost.
 async fn send(mut stream: &TcpStream, name: Option<&str>) -> Result<()> {
     let mut input = BufReader::new(stdin()).lines(); // 1
-    let mut line = match name {
-        Some(name) => Some(Ok(name.to_string())),
+    let name = match name {
+        Some(name) => name.to_string(),
         None => {
             if io::stdin().is_terminal() {
                 eprint!("your name: "); // 2
             }
-            input.next().await
+            input
+                .next()
+                .await
+                .transpose()
+                .map_err(unreadable)?
+                .unwrap_or_default()
         }
     };
-    if line.is_none() {
+    if name.trim().is_empty() {
         return Err(
             "no name; give one as the second argument or as the first line"
                 .into(),
         );
     }
-    while let Some(text) = line {
-        let text = text
-            .map_err(|error| format!("cannot read standard input: {error}"))?;
-        stream.write_all(format!("{text}\n").as_bytes()).await.map_err(lost)?;
-        line = input.next().await;
+    let mut lines = iter([Ok(name)]).chain(input); // 3
+    while let Some(line) = lines.next().await {
+        let line = line.map_err(unreadable)?;
+        stream.write_all(format!("{line}\n").as_bytes()).await.map_err(lost)?;
     }
-    stream.shutdown(Shutdown::Write).map_err(lost)?; // 3
     Ok(())
 }
 // ANCHOR_END: send
@@ -121,6 +128,10 @@ async fn receive(stream: &TcpStream) -> Result<()> {
 // ANCHOR_END: receive
 
 // ANCHOR: lost
+fn unreadable(error: io::Error) -> String {
+    format!("cannot read standard input: {error}")
+}
+
 fn lost(error: io::Error) -> String {
     format!("lost the connection: {error}")
 }
