@@ -31,9 +31,16 @@ const FENCES: [&str; 7] = [
 ];
 
 /// The headings that end the chapter of a stage, in each language.
-const HEADINGS: [(&str, [&str; 5]); 1] = [(
+const HEADINGS: [(&str, [&str; 6]); 1] = [(
     "en",
-    ["Run it", "What changed", "Break it", "Exercises", "Summary"],
+    [
+        "Run it",
+        "What changed",
+        "Break it",
+        "Exercises",
+        "Check yours",
+        "Summary",
+    ],
 )];
 
 /// Stages that do not start from the stage before them: where they start, or nothing.
@@ -590,7 +597,7 @@ fn number_of(name: &str) -> Option<&str> {
     (number.len() == 2 && number.bytes().all(|byte| byte.is_ascii_digit())).then_some(number)
 }
 
-fn headings_of(language: &Language) -> Option<&'static [&'static str; 5]> {
+fn headings_of(language: &Language) -> Option<&'static [&'static str; 6]> {
     HEADINGS
         .iter()
         .find(|(name, _)| *name == language.name)

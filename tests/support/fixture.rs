@@ -88,6 +88,8 @@ const QUIET: &str = "# Quiet
 
 <details>Two</details>
 
+## Check yours
+
 ## Summary
 ";
 
@@ -130,6 +132,8 @@ It is.
 <details>Two</details>
 
 `cargo run --example 02-b`
+
+## Check yours
 
 ## Summary
 ";

@@ -177,17 +177,17 @@ fn spawn_and_log_error(
 // ANCHOR_END: whole_accept
 
 // ANCHOR: whole_connection
-// ANCHOR: connection_loop_doc
+// ANCHOR: connection_loop
 /// Reads one connection's lines and makes events of them. Ends when the client
 /// has finished sending or cannot be read from, when the server is told to
 /// stop, or when the broker is gone.
-// ANCHOR_END: connection_loop_doc
 async fn connection_loop(
     broker: Sender<Event>,
     id: usize,
     stream: TcpStream,
     stop: Stop,
 ) -> Result<()> {
+    // ANCHOR_END: connection_loop
     eprintln!("accepted {}", stream.peer_addr()?);
     let stream = Arc::new(stream);
     let mut lines = BufReader::new(&*stream).lines().take_until(stop);
