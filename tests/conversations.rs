@@ -11,7 +11,7 @@
 use std::{
     fs, io,
     path::{Path, PathBuf},
-    process::ExitCode,
+    process::{Command, ExitCode},
     time::Duration,
 };
 
@@ -62,6 +62,10 @@ const EXCEPTIONS: [(&str, &str, &str); 6] = [
     ),
 ];
 
+/// Servers in other languages, with the stage whose promises they keep and the program that runs them.
+const OTHER_LANGUAGES: [(&str, &str, &str); 1] =
+    [("code/examples/06-chat.py", "06-disconnect", "python3")];
+
 /// How often a race is tried until it shows.
 const TRIES: usize = 50;
 
@@ -105,6 +109,7 @@ fn trials() -> Result<Vec<Trial>> {
     nothing_lost(stages, &conversations, &mut trials);
     faults(stages, &conversations, &mut trials)?;
     exercises(stages, &conversations, &mut trials)?;
+    other_languages(&conversations, &mut trials);
     transcripts(stages, &conversations, &mut trials)?;
     trials.push(Trial::test("list of exceptions", || {
         for (example, name, reason) in EXCEPTIONS {
@@ -138,15 +143,14 @@ fn stage_of<'a>(stages: &'a Stages, example: &str) -> Result<&'a str> {
 fn trial(
     name: String,
     conversation: &Conversation,
-    program: &Path,
+    subject: Subject,
     judge: impl FnOnce(&Conversation, Outcome) -> std::result::Result<(), Failed> + Send + 'static,
     rules: Rules,
 ) -> Trial {
-    let program = program.to_path_buf();
     let conversation = conversation.clone();
     let ignored = !conversation.platform.is_here();
     Trial::test(name, move || {
-        let mut server = Subject::Program(program).start(conversation.descriptors)?;
+        let mut server = subject.start(conversation.descriptors)?;
         let outcome = play::play(&conversation, &mut server, rules);
         judge(&conversation, outcome)
     })
@@ -199,7 +203,7 @@ fn is_about_messages(action: &Action) -> bool {
 
 fn gives_up(program: &Path, conversation: &Conversation) -> std::result::Result<(), Failed> {
     for _ in 0..TRIES {
-        let mut server = Subject::Program(program.to_path_buf()).start(conversation.descriptors)?;
+        let mut server = Subject::from(program).start(conversation.descriptors)?;
         let shortfall = play::play(conversation, &mut server, IMPATIENT).shortfall;
         if shortfall.is_some_and(|shortfall| is_about_messages(&shortfall.step.action)) {
             return Ok(());
@@ -235,7 +239,31 @@ fn nothing_lost(stages: &Stages, conversations: &[Conversation], trials: &mut Ve
                 && let Ok(program) = stages.program(server)
             {
                 let name = format!("{server} keeps {}", conversation.name);
-                trials.push(trial(name, conversation, program, passes, Rules::default()));
+                trials.push(trial(
+                    name,
+                    conversation,
+                    program.into(),
+                    passes,
+                    Rules::default(),
+                ));
+            }
+        }
+    }
+}
+
+/// The examiner must not depend on our ways of writing a server, nor on Rust.
+fn other_languages(conversations: &[Conversation], trials: &mut Vec<Trial>) {
+    for (file, stage, language) in OTHER_LANGUAGES {
+        // It stops at signals, which only Unix has; and nobody has to install a language for our tests.
+        let missing = !cfg!(unix) || Command::new(language).arg("--version").output().is_err();
+        let words = [language, file, "{addr}"].map(str::to_string).to_vec();
+        for conversation in conversations {
+            if conversation.since().is_some_and(|first| first <= stage) {
+                let name = format!("{file} keeps {}", conversation.name);
+                let subject = Subject::Command(words.clone());
+                let trial = trial(name, conversation, subject, passes, Rules::default());
+                let ignored = missing || trial.has_ignored_flag();
+                trials.push(trial.with_ignored_flag(ignored));
             }
         }
     }
@@ -337,7 +365,13 @@ fn faults(stages: &Stages, conversations: &[Conversation], trials: &mut Vec<Tria
             if first.as_str() <= server && server < closed.as_str() {
                 let name = format!("{server} has fault {number}: not {shown_by}");
                 let program = stages.program(server)?;
-                trials.push(trial(name, conversation, program, falls_short, IMPATIENT));
+                trials.push(trial(
+                    name,
+                    conversation,
+                    program.into(),
+                    falls_short,
+                    IMPATIENT,
+                ));
             }
         }
     }
@@ -356,14 +390,20 @@ fn exercises(
             trials.push(trial(
                 name,
                 conversation,
-                solution,
+                solution.into(),
                 passes,
                 Rules::default(),
             ));
             let stage = stage_of(stages, example)?;
             let name = format!("{stage} leaves to an exercise: {}", conversation.name);
             let program = stages.program(stage)?;
-            trials.push(trial(name, conversation, program, falls_short, IMPATIENT));
+            trials.push(trial(
+                name,
+                conversation,
+                program.into(),
+                falls_short,
+                IMPATIENT,
+            ));
         }
     }
     for example in stages.examples() {
@@ -379,7 +419,7 @@ fn exercises(
             trials.push(match excepted {
                 false => {
                     let name = format!("example {example} keeps {}", conversation.name);
-                    trial(name, conversation, program, passes, TALKATIVE)
+                    trial(name, conversation, program.into(), passes, TALKATIVE)
                 }
                 true => {
                     let name = format!("example {example} gives up {}", conversation.name);
@@ -436,7 +476,7 @@ fn transcripts(
         trials.push(trial(
             name,
             conversation,
-            stages.program(&stage)?,
+            stages.program(&stage)?.into(),
             judge,
             rules,
         ));

@@ -488,11 +488,11 @@ impl Client {
         };
         let seen = match line {
             Ok(Some(line)) if line == wanted => return Ok(line),
-            Ok(Some(line)) => format!("the line is `{line}`"),
+            Ok(Some(line)) => format!("the line is `{}`", shown(line.as_bytes())),
             Ok(None) => "the connection ended".to_string(),
             Err(Missed { seen, .. }) => seen,
         };
-        Err(missed(format!("`{wanted}`"), seen))
+        Err(missed(format!("`{}`", shown(wanted.as_bytes())), seen))
     }
 }
 

@@ -3,7 +3,7 @@
 use std::{
     io::{self, BufRead, BufReader, Read},
     net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc},
     thread,
@@ -39,6 +39,12 @@ pub enum Subject {
     Command(Vec<String>),
     /// A server that runs already.
     Addr(SocketAddr),
+}
+
+impl From<&Path> for Subject {
+    fn from(program: &Path) -> Subject {
+        Subject::Program(program.to_path_buf())
+    }
 }
 
 impl Subject {
@@ -180,7 +186,7 @@ impl Server {
     /// # Errors
     ///
     /// As [`Subject::start`].
-    pub fn start_on(program: &std::path::Path, addr: &str) -> Result<Server, String> {
+    pub fn start_on(program: &Path, addr: &str) -> Result<Server, String> {
         let words = [program.to_string_lossy().into_owned(), addr.to_string()];
         Server::spawn(command(&words, None), None)
     }

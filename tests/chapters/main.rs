@@ -754,7 +754,8 @@ fn examples_in(text: &str) -> Vec<&str> {
             let end = rest
                 .find(|c: char| !(c.is_ascii_alphanumeric() || c == '-' || c == '_'))
                 .unwrap_or(rest.len());
-            if end > 0 {
+            // A server in another language is none of Cargo's examples; the conversations run it.
+            if end > 0 && !rest[end..].starts_with(".py") {
                 examples.push(&rest[..end]);
             }
         }
