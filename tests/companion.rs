@@ -470,6 +470,97 @@ fn check_says_why_it_cannot_examine() {
     }
 }
 
+/// What a listener may do instead of chatting. Each ends the examination in one verdict, in time.
+#[test]
+fn check_gets_over_strange_servers() {
+    type Strange = fn(TcpStream);
+    let strange: [(&str, Strange); 5] = [
+        ("says nothing", |stream| held(&stream)),
+        ("closes at once", drop),
+        ("sends without end", |mut stream| {
+            while stream.write_all(&[b'x'; 4096]).is_ok() {}
+        }),
+        ("sends lines without end", |mut stream| {
+            while stream.write_all(b"from nobody: x\n").is_ok() {}
+        }),
+        ("speaks HTTP", |mut stream| {
+            // The client may be gone already.
+            let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n");
+        }),
+    ];
+    thread::scope(|scope| {
+        for (what, strange) in strange {
+            scope.spawn(move || {
+                let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free");
+                let addr = listener.local_addr().expect("it is bound").to_string();
+                thread::spawn(move || {
+                    for stream in listener.incoming().flatten() {
+                        thread::spawn(move || strange(stream));
+                    }
+                });
+                let start = Instant::now();
+                let output = run(&["check", "04-broker", "--addr", &addr]);
+                let stdout = said(&output.stdout);
+                assert_eq!(output.status.code(), Some(1), "{what}: {stdout}");
+                assert_eq!(stdout.matches('✗').count(), 1, "{what}: {stdout}");
+                assert!(stdout.len() < 10_000, "{what}: {stdout}");
+                assert!(start.elapsed() < Duration::from_secs(30), "{what}");
+            });
+        }
+    });
+}
+
+/// Keeps a connection open until the other side closes it.
+fn held(mut stream: &TcpStream) {
+    // Whatever ends it is the end.
+    let _ = std::io::copy(&mut stream, &mut std::io::sink());
+}
+
+/// A server that dies in the middle, and one that takes its time to listen.
+#[test]
+#[cfg(unix)]
+fn check_tells_a_server_that_dies_and_waits_for_one_that_is_late() {
+    let broker = companion::stages::build().expect("the stages build");
+    let broker = text(broker.program("04-broker").expect("it is a stage"));
+    let late = format!("sleep 1; exec {broker} {{addr}}");
+    let output = run(&[
+        "check",
+        "04-broker",
+        "two-people-chat",
+        "--",
+        "sh",
+        "-c",
+        &late,
+    ]);
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output.stdout));
+
+    // It ends by the signal that the conversation sends, and the rest cannot be had.
+    let output = run(&["check", "05-shutdown", "--", broker, "{addr}"]);
+    let stdout = said(&output.stdout);
+    assert_eq!(output.status.code(), Some(1), "{stdout}");
+    assert!(
+        stdout.contains("✗  Ctrl-C ends idle clients and the server, with status 0"),
+        "{stdout}"
+    );
+
+    let output = run(&[
+        "check",
+        "04-broker",
+        "--",
+        "sh",
+        "-c",
+        "echo no luck >&2; exit 3",
+    ]);
+    let stderr = said(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{stderr}");
+    assert!(
+        stderr.contains(
+            "the server ended before it listened (exit status: 3); it reported `no luck`"
+        ),
+        "{stderr}"
+    );
+}
+
 #[test]
 fn new_makes_a_project_that_compiles_and_can_be_examined() {
     let folder = TempDir::new().expect("a folder can be made");

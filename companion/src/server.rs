@@ -277,7 +277,14 @@ impl Server {
             Ok(status) => format!(" ({status})"),
             Err(_) => String::new(),
         };
-        let reported = match self.reports.lock().written.last() {
+        // The process has ended; its last line may still be on its way to us.
+        let lines = self
+            .reports
+            .changed
+            .wait_timeout_while(self.reports.lock(), START, |lines| !lines.ended)
+            .unwrap_or_else(PoisonError::into_inner)
+            .0;
+        let reported = match lines.written.last() {
             Some(line) => format!("; it reported `{line}`"),
             None => String::new(),
         };
