@@ -392,7 +392,7 @@ fn check_examines_a_stage_of_the_book() {
         stdout.starts_with("✓  The server reports each connection"),
         "{stdout}"
     );
-    assert!(stdout.contains("\n02-read: 5 held\n"), "{stdout}");
+    assert!(stdout.contains("\n02-read: 6 held\n"), "{stdout}");
 }
 
 #[test]
