@@ -107,7 +107,9 @@ fn trials() -> Result<(Arc<Mistakes>, Vec<Trial>)> {
         conversations,
         all,
     });
+    // The last stages promise the most, and some of their conversations last for seconds.
     let mut trials: Vec<Trial> = (0..mistakes.all.len())
+        .rev()
         .map(|index| {
             let mistake = &mistakes.all[index];
             let ignored = mistake
