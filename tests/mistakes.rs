@@ -19,6 +19,7 @@
 //! first cause that a reader is told is the mistake that was made, for nine out of ten of them.
 
 use std::{
+    cmp::Reverse,
     fs,
     hash::{DefaultHasher, Hash, Hasher},
     io,
@@ -47,7 +48,7 @@ const NAMED_IN_TEN: usize = 9;
 const HAPPY: &str = "each-connection-is-reported";
 
 /// Servers that are examined at once. They wait for sockets more than they compute.
-const THREADS: usize = 24;
+const THREADS: usize = 40;
 
 /// Compilers that run at once.
 const COMPILERS: usize = 2;
@@ -107,9 +108,18 @@ fn trials() -> Result<(Arc<Mistakes>, Vec<Trial>)> {
         conversations,
         all,
     });
-    // The last stages promise the most, and some of their conversations last for seconds.
-    let mut trials: Vec<Trial> = (0..mistakes.all.len())
-        .rev()
+    // Those that take longest begin first: what catches them comes last.
+    let mut order: Vec<usize> = (0..mistakes.all.len()).collect();
+    order.sort_by_key(|index| {
+        let mistake = &mistakes.all[*index];
+        check::promised(&mistake.stage, &mistakes.conversations)
+            .iter()
+            .rev()
+            .position(|conversation| mistake.caught_by.contains(&conversation.name))
+            .map(|from_the_end| (Reverse(&mistake.stage), from_the_end))
+    });
+    let mut trials: Vec<Trial> = order
+        .into_iter()
         .map(|index| {
             let mistake = &mistakes.all[index];
             let ignored = mistake
@@ -391,45 +401,60 @@ impl Mistakes {
 
     fn examine(&self, mistake: &Mistake) -> Result<Examined> {
         let subject = Subject::Program(self.program(mistake)?);
+        let mut promised = check::promised(&mistake.stage, &self.conversations);
+        promised.retain(|conversation| subject.cannot_play(conversation).is_none());
+        thread::scope(|scope| {
+            // What catches a mistake may take seconds, so it is played beside what comes before it.
+            let catcher = match (mistake.caught_by.as_slice(), mistake.tries) {
+                ([name], 1) => promised.iter().find(|c| c.name == *name).copied(),
+                _ => None,
+            };
+            let mut beside =
+                catcher.map(|catcher| scope.spawn(|| shortfall(&subject, catcher, AS_CHECK_DOES)));
+            self.in_order(mistake, &subject, &promised, |conversation| {
+                let same = catcher.is_some_and(|catcher| catcher.name == conversation.name);
+                match beside.take_if(|_| same) {
+                    Some(thread) => thread.join().unwrap_or_else(|_| Err("it panics".into())),
+                    None => shortfall(&subject, conversation, AS_CHECK_DOES),
+                }
+            })
+        })
+    }
+
+    /// Finds the first shortfall, and compares it with what the mistake says.
+    fn in_order(
+        &self,
+        mistake: &Mistake,
+        subject: &Subject,
+        promised: &[&Conversation],
+        mut play: impl FnMut(&Conversation) -> Result<Option<Shortfall>>,
+    ) -> Result<Examined> {
         let name = mistake.name();
         let mut held = Vec::new();
         let mut last = None;
-        for conversation in check::promised(&mistake.stage, &self.conversations) {
-            if subject.cannot_play(conversation).is_some() {
-                continue;
-            }
-            let tries = match mistake.caught_by.contains(&conversation.name) {
-                true => vec![AS_CHECK_DOES; mistake.tries],
-                false => vec![AS_CHECK_DOES],
-            };
+        for conversation in promised {
+            let catches = mistake.caught_by.contains(&conversation.name);
             let mut found = None;
-            for rules in tries {
-                found = shortfall(&subject, conversation, rules)?;
+            for _ in 0..if catches { mistake.tries } else { 1 } {
+                found = play(conversation)?;
                 if found.is_some() {
                     break;
                 }
             }
-            let Some(mut found) = found else {
-                held.push(conversation.name.as_str());
-                continue;
-            };
-            if !mistake.caught_by.contains(&conversation.name) {
-                let mut again = Some(found);
+            if !catches {
                 for rules in AGAIN {
-                    if again.is_some() {
-                        again = shortfall(&subject, conversation, rules)?;
+                    if found.is_some() {
+                        found = shortfall(subject, conversation, rules)?;
                     }
-                }
-                match again {
-                    None => {
-                        held.push(conversation.name.as_str());
-                        continue;
-                    }
-                    Some(shortfall) => found = shortfall,
                 }
             }
-            last = Some((conversation, found));
-            break;
+            match found {
+                None => held.push(conversation.name.as_str()),
+                Some(found) => {
+                    last = Some((*conversation, found));
+                    break;
+                }
+            }
         }
         let wanted = mistake.caught_by.join(" or ");
         let Some((conversation, shortfall)) = last else {
