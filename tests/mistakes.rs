@@ -372,7 +372,7 @@ impl Mistakes {
             .args(["--edition", "2024", "--crate-type", "bin"])
             .args(["--crate-name", "mistake", "--cap-lints", "allow"])
             .args(["--extern", "async_std", "--extern", "ctrlc"])
-            .args(["--extern", "futures", "-C", "codegen-units=4"])
+            .args(["--extern", "futures", "-C", "strip=symbols"])
             .arg("-L")
             .arg(self.stages.deps())
             .arg("-o")
