@@ -301,8 +301,11 @@ impl Stage<'_> {
                 // A server that still listens takes the connection; one that is about to close its
                 // listener resets it. So each try waits for an event, never for time to pass.
                 loop {
-                    match TcpStream::connect_timeout(&self.server.addr(), within) {
-                        Err(_) => break,
+                    // A listener that nobody accepts from any more lets a try time out; it is open.
+                    let patience = within.max(Duration::from_millis(100));
+                    match TcpStream::connect_timeout(&self.server.addr(), patience) {
+                        Err(error) if error.kind() != ErrorKind::TimedOut => break,
+                        Err(_) => return Err(missed("nobody can connect", "the server accepts")),
                         Ok(_) if Instant::now() < deadline => thread::yield_now(),
                         Ok(_) => {
                             return Err(missed("nobody can connect", "the server accepts"));
