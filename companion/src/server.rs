@@ -3,8 +3,10 @@
 use std::{
     io::{self, BufRead, BufReader, Read},
     net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream},
+    ops::Range,
     path::{Path, PathBuf},
-    process::{Child, Command, ExitStatus, Stdio},
+    process::{self, Child, Command, ExitStatus, Stdio},
+    sync::atomic::{AtomicU32, Ordering},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc},
     thread,
     time::{Duration, Instant},
@@ -131,9 +133,23 @@ fn command(words: &[String], descriptors: Option<u32>) -> Command {
     command
 }
 
-/// A port of loopback that was free a moment ago.
+/// A port of loopback that is free, and that nobody else gets by chance: it is below those that systems
+/// hand out by themselves, and is given away once in this process.
 fn free_addr() -> io::Result<SocketAddr> {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()
+    const PORTS: Range<u32> = 20_000..30_000;
+    static GIVEN_AWAY: AtomicU32 = AtomicU32::new(0);
+    for _ in PORTS {
+        // Two processes start at different ports.
+        let number = GIVEN_AWAY
+            .fetch_add(1, Ordering::Relaxed)
+            .wrapping_add(process::id().wrapping_mul(97));
+        let port = PORTS.start + number % (PORTS.end - PORTS.start);
+        let addr = (Ipv4Addr::LOCALHOST, u16::try_from(port).unwrap_or_default());
+        if let Ok(listener) = TcpListener::bind(addr) {
+            return listener.local_addr();
+        }
+    }
+    Err(io::ErrorKind::AddrInUse.into())
 }
 
 /// A server that was started for one conversation, and is ended with this value; or one that runs
