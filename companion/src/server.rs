@@ -361,12 +361,17 @@ impl Server {
     /// Waits until the server stands still, after [`Signal::Pause`]; known on Linux only.
     pub fn wait_until_paused(&self, deadline: Instant) {
         let Some(child) = &self.child else { return };
-        let stat = format!("/proc/{}/stat", child.id());
-        // The state is the first field after the name, which ends in the last bracket.
+        let threads = format!("/proc/{}/task", child.id());
+        // The state is the first field after the name, which ends in the last bracket. Each thread
+        // stops for itself. A thread that is gone, or a system without these files, is not waited for.
         let paused = || {
-            let text = std::fs::read_to_string(&stat).unwrap_or_default();
-            text.rsplit_once(") ")
-                .is_none_or(|(_, rest)| rest.starts_with('T'))
+            let threads = std::fs::read_dir(&threads).into_iter().flatten().flatten();
+            threads.into_iter().all(|thread| {
+                let stat = std::fs::read_to_string(thread.path().join("stat"));
+                let stat = stat.unwrap_or_default();
+                stat.rsplit_once(") ")
+                    .is_none_or(|(_, state)| state.starts_with('T'))
+            })
         };
         while !paused() && Instant::now() < deadline {
             thread::yield_now();
