@@ -21,6 +21,7 @@ LINGER = 1  # seconds that a client may take to close its half after we have clo
 peers = {}  # name: (number of the connection, its queue)
 numbers = itertools.count()
 stopping = asyncio.Event()
+servers = []  # the one that listens, once it does
 
 
 def report(line):
@@ -133,6 +134,8 @@ async def write(name, queue, writer, read):
 def stop():
     if stopping.is_set():
         os._exit(130)
+    for server in servers:
+        server.close()
     stopping.set()
 
 
@@ -145,19 +148,16 @@ async def main(address):
         connections.add(task)
         task.add_done_callback(connections.discard)
 
-    server = await asyncio.start_server(accept, host, int(port), limit=2**30)
+    # Who can connect can also send a signal, so the handlers come first.
     for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, stop_soon, server)
+        asyncio.get_running_loop().add_signal_handler(number, stop)
+    server = await asyncio.start_server(accept, host, int(port), limit=2**30)
+    servers.append(server)
     host, port = server.sockets[0].getsockname()[:2]
     print(f"listening on {host}:{port}", flush=True)
     await stopping.wait()
     if connections:
         await asyncio.wait(connections)
-
-
-def stop_soon(server):
-    server.close()
-    stop()
 
 
 if __name__ == "__main__":
