@@ -167,11 +167,6 @@ pub enum Action {
 }
 
 impl Conversation {
-    /// The chapter whose file it stands in, `04-broker` for example.
-    pub fn file(&self) -> &str {
-        self.place.split('.').next().unwrap_or_default()
-    }
-
     /// The first stage that must pass it, if it is promised at all.
     pub fn since(&self) -> Option<&str> {
         match &self.promise {
