@@ -9,7 +9,7 @@ use std::{
 };
 
 use companion::{
-    server::{Server, Signal, Subject},
+    server::{Server, Signal, Subject, free_addr},
     stages::{self, Stages},
 };
 
@@ -323,9 +323,7 @@ mod exercises {
 
     #[test]
     fn retry_waits_for_a_server() {
-        let free = TcpListener::bind("127.0.0.1:0").unwrap();
-        let addr = free.local_addr().unwrap().to_string();
-        drop(free);
+        let addr = free_addr().unwrap().to_string();
         let mut waiting = start(stages().example("07-retry").unwrap(), &[&addr, "bob"]);
         say(&mut waiting, "bob: there you are\n");
         let mut line = String::new();

@@ -135,7 +135,11 @@ fn command(words: &[String], descriptors: Option<u32>) -> Command {
 
 /// A port of loopback that is free, and that nobody else gets by chance: it is below those that systems
 /// hand out by themselves, and is given away once in this process.
-fn free_addr() -> io::Result<SocketAddr> {
+///
+/// # Errors
+///
+/// When none is free.
+pub fn free_addr() -> io::Result<SocketAddr> {
     const PORTS: Range<u32> = 20_000..30_000;
     static GIVEN_AWAY: AtomicU32 = AtomicU32::new(0);
     for _ in PORTS {
