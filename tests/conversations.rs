@@ -17,6 +17,7 @@ use std::{
 };
 
 use companion::{
+    check,
     conversation::{self, Action, Conversation, Promise},
     play::{self, Outcome, Rules},
     server::Subject,
@@ -233,19 +234,11 @@ fn gives_up(program: &Path, conversation: &Conversation) -> std::result::Result<
 
 /// Every rule that a conversation quotes stands in the specification.
 fn rules(conversations: &[Conversation]) -> Result<()> {
-    const SPECIFICATION: &str = "src/en/00-specification.md";
-    let text = fs::read_to_string(stages::root().join(SPECIFICATION))
-        .map_err(|error| format!("{SPECIFICATION}: {error}"))?;
     for conversation in conversations {
-        if let Some(rule) = &conversation.rule
-            && !text
-                .lines()
-                .any(|line| line.starts_with(&format!("**{rule}** ")))
-        {
-            return Err(format!(
-                "companion/conversations/{}: there is no rule {rule} in {SPECIFICATION}",
-                conversation.place
-            ));
+        if let Some(rule) = &conversation.rule {
+            check::rule_in_words(rule).map_err(|error| {
+                format!("companion/conversations/{}: {error}", conversation.place)
+            })?;
         }
     }
     Ok(())
