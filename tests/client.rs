@@ -24,7 +24,7 @@ fn stages() -> &'static Stages {
 
 fn server(stage: &str) -> Server {
     Subject::Program(stages().program(stage).unwrap().to_path_buf())
-        .start(None)
+        .start(&Default::default())
         .unwrap()
 }
 

@@ -18,16 +18,13 @@ use std::{
 
 use companion::{
     check,
-    conversation::{self, Action, Conversation, Promise},
+    conversation::{self, Action, Conversation, Promise, Until},
     play::{self, Outcome, Rules},
     server::Subject,
     stages::{self, Stages},
 };
 use libtest_mimic::{Arguments, Failed, Trial};
 use pulldown_cmark::{Event, Options, Parser, Tag, TagEnd};
-
-/// Stages that are no servers.
-const CLIENTS: [&str; 1] = ["07-client"];
 
 /// What a solution or an alternative gives up of what its stage promises: the example, the
 /// conversation, and the reason. All of these are races, which may need several tries to show.
@@ -76,18 +73,10 @@ const TRIES: usize = 50;
 
 /// How long to wait for what a server with a fault does not do. Any time would do for the fault; a
 /// server without it must not need longer.
-const IMPATIENT: Rules = Rules {
-    patience: None,
-    proof: Some(Duration::from_secs(2)),
-    passed_over: None,
-};
+const IMPATIENCE: Duration = Duration::from_secs(2);
 
-/// A solution may say more than its stage; it says so as `server`.
-const TALKATIVE: Rules = Rules {
-    patience: None,
-    proof: None,
-    passed_over: Some("from server: "),
-};
+/// What begins the lines in which a solution says more than its stage.
+const SERVER_SAYS: &str = "from server: ";
 
 /// Tests that are under way at once. They wait for sockets more than they compute.
 const THREADS: usize = 48;
@@ -112,6 +101,7 @@ fn trials() -> Result<Vec<Trial>> {
     let mut trials = Vec::new();
     rules(&conversations)?;
     nothing_lost(stages, &conversations, &mut trials);
+    ended_promises(stages, &conversations, &mut trials)?;
     faults(stages, &conversations, &mut trials)?;
     exercises(stages, &conversations, &mut trials)?;
     other_languages(&conversations, &mut trials);
@@ -119,19 +109,34 @@ fn trials() -> Result<Vec<Trial>> {
     // Those that wait for seconds start first, so that nobody waits for them at the end.
     let waits = |name: &str| name.contains("a-blocked-write") || name.contains("has fault");
     trials.sort_by_key(|trial| !waits(trial.name()));
-    trials.push(Trial::test("list of exceptions", || {
+    trials.push(Trial::test("list of exceptions", move || {
         for (example, name, reason) in EXCEPTIONS {
             println!("exception: {example} and {name}: {reason}");
+        }
+        for conversation in &conversations {
+            if let Some(Until { stage, because }) = &conversation.until {
+                println!("exception: after {stage}, {}: {because}", conversation.name);
+            }
         }
         Ok(())
     }));
     Ok(trials)
 }
 
-fn servers(stages: &Stages) -> Vec<&str> {
-    let mut names = stages.names();
-    names.retain(|name| !CLIENTS.contains(name));
-    names
+/// How a conversation is played that this stage, or a solution of its exercises, must pass.
+fn strict(stage: &str) -> Rules {
+    Rules {
+        version: stages::version(stage),
+        ..Rules::default()
+    }
+}
+
+/// How a conversation is played that it must not pass.
+fn impatient(stage: &str) -> Rules {
+    Rules {
+        proof: Some(IMPATIENCE),
+        ..strict(stage)
+    }
 }
 
 /// The stage that an example belongs to: the one with its number.
@@ -165,7 +170,7 @@ fn trial(
     Trial::test(name, move || {
         let mut judgement = Ok(());
         for _ in 0..tries {
-            let mut server = subject.start(conversation.descriptors)?;
+            let mut server = subject.start(&conversation.conditions)?;
             let outcome = play::play(&conversation, &mut server, rules);
             judgement = judge(&conversation, outcome);
             if judgement.is_ok() {
@@ -221,15 +226,28 @@ fn is_about_messages(action: &Action) -> bool {
     )
 }
 
-fn gives_up(program: &Path, conversation: &Conversation) -> std::result::Result<(), Failed> {
-    for _ in 0..TRIES {
-        let mut server = Subject::from(program).start(conversation.descriptors)?;
-        let shortfall = play::play(conversation, &mut server, IMPATIENT).shortfall;
-        if shortfall.is_some_and(|shortfall| is_about_messages(&shortfall.step.action)) {
-            return Ok(());
+/// That an exception is needed; `place` is where it stands.
+fn gives_up(
+    name: &str,
+    conversation: &Conversation,
+    program: &Path,
+    rules: Rules,
+    place: &str,
+) -> Trial {
+    let name = format!("{name} gives up {}", conversation.name);
+    let (program, conversation) = (program.to_path_buf(), conversation.clone());
+    let place = place.to_string();
+    Trial::test(name, move || {
+        for _ in 0..TRIES {
+            let mut server = Subject::from(program.as_path()).start(&conversation.conditions)?;
+            let shortfall = play::play(&conversation, &mut server, rules).shortfall;
+            if shortfall.is_some_and(|shortfall| is_about_messages(&shortfall.step.action)) {
+                return Ok(());
+            }
         }
-    }
-    Err(format!("{TRIES} tries show no need for the exception: remove it from EXCEPTIONS").into())
+        Err(format!("{TRIES} tries show no need for the exception: remove it from {place}").into())
+    })
+    .with_ignored_flag(!cfg!(target_os = "linux"))
 }
 
 /// Every rule that a conversation quotes stands in the specification.
@@ -245,7 +263,7 @@ fn rules(conversations: &[Conversation]) -> Result<()> {
 }
 
 fn nothing_lost(stages: &Stages, conversations: &[Conversation], trials: &mut Vec<Trial>) {
-    for server in servers(stages) {
+    for server in stages.servers() {
         for conversation in conversations {
             if conversation.is_promised_by(server)
                 && let Ok(program) = stages.program(server)
@@ -256,11 +274,38 @@ fn nothing_lost(stages: &Stages, conversations: &[Conversation], trials: &mut Ve
                     conversation,
                     program.into(),
                     passes,
-                    Rules::default(),
+                    strict(server),
                 ));
             }
         }
     }
+}
+
+/// A promise that ends because the specification changed is broken by the next stage.
+fn ended_promises(
+    stages: &Stages,
+    conversations: &[Conversation],
+    trials: &mut Vec<Trial>,
+) -> Result<()> {
+    for conversation in conversations {
+        let Some(until) = &conversation.until else {
+            continue;
+        };
+        let next = stages
+            .servers()
+            .into_iter()
+            .find(|name| **name > *until.stage);
+        if let Some(server) = next {
+            let rules = Rules {
+                patience: Some(IMPATIENCE),
+                ..impatient(server)
+            };
+            let place = format!("companion/conversations/{}", conversation.place);
+            let program = stages.program(server)?;
+            trials.push(gives_up(server, conversation, program, rules, &place));
+        }
+    }
+    Ok(())
 }
 
 /// The examiner must not depend on our ways of writing a server, nor on Rust.
@@ -273,7 +318,7 @@ fn other_languages(conversations: &[Conversation], trials: &mut Vec<Trial>) {
             if conversation.since().is_some_and(|first| first <= stage) {
                 let name = format!("{file} keeps {}", conversation.name);
                 let subject = Subject::Command(words.clone());
-                let trial = trial(name, conversation, subject, passes, Rules::default());
+                let trial = trial(name, conversation, subject, passes, strict(stage));
                 let ignored = missing || trial.has_ignored_flag();
                 trials.push(trial.with_ignored_flag(ignored));
             }
@@ -376,7 +421,7 @@ fn faults(stages: &Stages, conversations: &[Conversation], trials: &mut Vec<Tria
         stages
             .program(&first)
             .map_err(|error| format!("src/en/faults.md: fault {number}: {error}"))?;
-        for server in servers(stages) {
+        for server in stages.servers() {
             if first.as_str() <= server && server < closed.as_str() {
                 let name = format!("{server} has fault {number}: not {shown_by}");
                 let program = stages.program(server)?;
@@ -385,7 +430,7 @@ fn faults(stages: &Stages, conversations: &[Conversation], trials: &mut Vec<Tria
                     conversation,
                     program.into(),
                     falls_short,
-                    IMPATIENT,
+                    impatient(server),
                 ));
             }
         }
@@ -400,6 +445,7 @@ fn exercises(
 ) -> Result<()> {
     for conversation in conversations {
         if let Promise::Example(example) = &conversation.promise {
+            let stage = stage_of(stages, example)?;
             let name = format!("example {example} solves {}", conversation.name);
             let solution = stages.example(example)?;
             trials.push(trial(
@@ -407,9 +453,8 @@ fn exercises(
                 conversation,
                 solution.into(),
                 passes,
-                Rules::default(),
+                strict(stage),
             ));
-            let stage = stage_of(stages, example)?;
             let name = format!("{stage} leaves to an exercise: {}", conversation.name);
             let program = stages.program(stage)?;
             trials.push(trial(
@@ -417,13 +462,13 @@ fn exercises(
                 conversation,
                 program.into(),
                 falls_short,
-                IMPATIENT,
+                impatient(stage),
             ));
         }
     }
     for example in stages.examples() {
         let stage = stage_of(stages, example)?;
-        if CLIENTS.contains(&stage) {
+        if !stages::is_server(stage) {
             continue;
         }
         for conversation in conversations.iter().filter(|c| c.is_promised_by(stage)) {
@@ -434,14 +479,15 @@ fn exercises(
             trials.push(match excepted {
                 false => {
                     let name = format!("example {example} keeps {}", conversation.name);
-                    trial(name, conversation, program.into(), passes, TALKATIVE)
+                    let rules = Rules {
+                        passed_over: Some(SERVER_SAYS),
+                        ..strict(stage)
+                    };
+                    trial(name, conversation, program.into(), passes, rules)
                 }
                 true => {
-                    let name = format!("example {example} gives up {}", conversation.name);
-                    let (program, conversation) = (program.to_path_buf(), conversation.clone());
-                    let ignored = !cfg!(target_os = "linux");
-                    Trial::test(name, move || gives_up(&program, &conversation))
-                        .with_ignored_flag(ignored)
+                    let (name, rules) = (format!("example {example}"), impatient(stage));
+                    gives_up(&name, conversation, program, rules, "EXCEPTIONS")
                 }
             });
         }
@@ -461,19 +507,19 @@ fn transcripts(
             Err(error) => Err(format!("{}: {error}", folder.display())),
         }
     };
+    let part = |path: Option<&Path>| {
+        path.and_then(Path::file_stem)
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned()
+    };
     let mut files = Vec::new();
     for folder in list(&stages::root().join("code/transcripts"))? {
-        if !CLIENTS.iter().any(|client| folder.ends_with(client)) {
+        if stages::is_server(&part(Some(&folder))) {
             files.extend(list(&folder)?);
         }
     }
     for file in files {
-        let part = |path: Option<&Path>| {
-            path.and_then(Path::file_stem)
-                .unwrap_or_default()
-                .to_string_lossy()
-                .into_owned()
-        };
         let (stage, wanted) = (part(file.parent()), part(Some(&file)));
         let conversation = conversations
             .iter()
@@ -481,8 +527,8 @@ fn transcripts(
             .ok_or_else(|| format!("{}: there is no conversation {wanted}", file.display()))?;
         let name = format!("transcript {stage}/{wanted}");
         let rules = match conversation.is_promised_by(&stage) {
-            true => Rules::default(),
-            false => IMPATIENT,
+            true => strict(&stage),
+            false => impatient(&stage),
         };
         let judge = move |_: &Conversation, outcome: Outcome| {
             let expected = expect_test::expect_file![&file];

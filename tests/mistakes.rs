@@ -27,6 +27,7 @@ use std::{
     process::{Command, ExitCode},
     sync::{Arc, Condvar, Mutex, OnceLock, PoisonError},
     thread,
+    time::Duration,
 };
 
 use companion::{
@@ -53,23 +54,9 @@ const THREADS: usize = 40;
 /// Compilers that run at once.
 const COMPILERS: usize = 2;
 
-/// How a reader's server is examined.
-const AS_CHECK_DOES: Rules = Rules {
-    patience: Some(check::PATIENCE),
-    proof: None,
-    passed_over: None,
-};
-
-/// How often a conversation that should hold is played again: dozens of servers run at once here, and
-/// [`check::PATIENCE`] is meant for one. The last time it has the patience of the other tests.
-const AGAIN: [Rules; 2] = [
-    AS_CHECK_DOES,
-    Rules {
-        patience: None,
-        proof: None,
-        passed_over: None,
-    },
-];
+/// With which patience a conversation that should hold is played again: dozens of servers run at once
+/// here, and that of `check` is meant for one. The last time it is that of the other tests.
+const AGAIN: [Duration; 2] = [check::PATIENCE, conversation::PATIENCE];
 
 type Result<T> = std::result::Result<T, String>;
 
@@ -401,6 +388,15 @@ impl Mistakes {
 
     fn examine(&self, mistake: &Mistake) -> Result<Examined> {
         let subject = Subject::Program(self.program(mistake)?);
+        let play = |conversation: &Conversation, patience| {
+            let rules = Rules {
+                patience: Some(patience),
+                version: stages::version(&mistake.stage),
+                ..Rules::default()
+            };
+            let mut server = subject.start(&conversation.conditions)?;
+            Ok(play::play(conversation, &mut server, rules).shortfall)
+        };
         let mut promised = check::promised(&mistake.stage, &self.conversations);
         promised.retain(|conversation| subject.cannot_play(conversation).is_none());
         thread::scope(|scope| {
@@ -409,13 +405,12 @@ impl Mistakes {
                 ([name], 1) => promised.iter().find(|c| c.name == *name).copied(),
                 _ => None,
             };
-            let mut beside =
-                catcher.map(|catcher| scope.spawn(|| shortfall(&subject, catcher, AS_CHECK_DOES)));
-            self.in_order(mistake, &subject, &promised, |conversation| {
+            let mut beside = catcher.map(|catcher| scope.spawn(|| play(catcher, check::PATIENCE)));
+            self.in_order(mistake, &promised, |conversation, patience| {
                 let same = catcher.is_some_and(|catcher| catcher.name == conversation.name);
                 match beside.take_if(|_| same) {
                     Some(thread) => thread.join().unwrap_or_else(|_| Err("it panics".into())),
-                    None => shortfall(&subject, conversation, AS_CHECK_DOES),
+                    None => play(conversation, patience),
                 }
             })
         })
@@ -425,9 +420,8 @@ impl Mistakes {
     fn in_order(
         &self,
         mistake: &Mistake,
-        subject: &Subject,
         promised: &[&Conversation],
-        mut play: impl FnMut(&Conversation) -> Result<Option<Shortfall>>,
+        mut play: impl FnMut(&Conversation, Duration) -> Result<Option<Shortfall>>,
     ) -> Result<Examined> {
         let name = mistake.name();
         let mut held = Vec::new();
@@ -436,15 +430,15 @@ impl Mistakes {
             let catches = mistake.caught_by.contains(&conversation.name);
             let mut found = None;
             for _ in 0..if catches { mistake.tries } else { 1 } {
-                found = play(conversation)?;
+                found = play(conversation, check::PATIENCE)?;
                 if found.is_some() {
                     break;
                 }
             }
             if !catches {
-                for rules in AGAIN {
+                for patience in AGAIN {
                     if found.is_some() {
-                        found = shortfall(subject, conversation, rules)?;
+                        found = play(conversation, patience)?;
                     }
                 }
             }
@@ -555,15 +549,6 @@ fn is_hexadecimal(c: char) -> bool {
 
 fn cut(text: &str) -> String {
     text.chars().take(200).collect()
-}
-
-fn shortfall(
-    subject: &Subject,
-    conversation: &Conversation,
-    rules: Rules,
-) -> Result<Option<Shortfall>> {
-    let mut server = subject.start(conversation.descriptors)?;
-    Ok(play::play(conversation, &mut server, rules).shortfall)
 }
 
 /// Lets a few threads go on at once.

@@ -17,7 +17,7 @@ use notify::{RecursiveMode, Watcher as _};
 use serde_json::{Value, json};
 
 use crate::{
-    conversation::{self, Conversation},
+    conversation::{self, Conditions, Conversation},
     play::{self, Outcome, Rules, Shortfall},
     server::Subject,
     stages,
@@ -63,7 +63,7 @@ pub struct Examination {
 enum Verdict {
     Held,
     FellShort(Box<(Outcome, Shortfall)>),
-    NotExamined(&'static str),
+    NotExamined(String),
 }
 
 /// Examines, and prints what comes out. Says whether everything held.
@@ -94,7 +94,9 @@ pub fn check(examination: &Examination) -> Result<bool> {
     }
     if matches!(subject, Subject::Addr(_)) {
         // Nothing is examined where nobody listens, and nothing is said before that is known.
-        subject.start(None).map_err(|error| anyhow!(error))?;
+        subject
+            .start(&Conditions::default())
+            .map_err(|error| anyhow!(error))?;
     }
     report(examination, stage, &subject, &requirements)
 }
@@ -243,9 +245,14 @@ fn list(conversations: &[Conversation]) {
         };
         println!("{}{chapter}{}{planned}", BOLD.render(), BOLD.render_reset());
         for conversation in conversations {
+            let until = conversation.until.as_ref().map(|until| {
+                let (stage, because) = (&until.stage, &until.because);
+                format!(" (until {stage}: {because})")
+            });
             println!(
-                "   {}\n      {}",
+                "   {}{}\n      {}",
                 conversation.about,
+                until.unwrap_or_default(),
                 dim(&conversation.name)
             );
         }
@@ -267,7 +274,7 @@ fn report(
     let single = examination.conversation.is_some();
     for (number, conversation) in requirements.iter().enumerate() {
         let verdict = match subject.cannot_play(conversation) {
-            Some(why) => Verdict::NotExamined(why),
+            Some(why) => Verdict::NotExamined(why.to_string()),
             None => examine(
                 stage,
                 subject,
@@ -319,11 +326,19 @@ fn examine(
     let rules = Rules {
         patience: Some(PATIENCE),
         proof: (!conversation.is_promised_by(stage)).then_some(UNPROMISED),
+        version: stages::version(stage),
         ..Rules::default()
     };
-    let mut server = subject
-        .start(conversation.descriptors)
-        .map_err(|error| anyhow!(error))?;
+    let options = conversation.conditions.options.join(" ");
+    let mut server = match subject.start(&conversation.conditions) {
+        Ok(server) => server,
+        // A reader's own server need not take the options of ours.
+        Err(error) if !options.is_empty() => {
+            let why = format!("it does not start with `{options}`: {error}");
+            return Ok(Verdict::NotExamined(why));
+        }
+        Err(error) => return Err(anyhow!(error)),
+    };
     let mut outcome = match subject {
         // One server for all conversations: nobody may meet a name of an earlier one.
         Subject::Addr(_) => play::play(
@@ -461,7 +476,7 @@ fn as_json(conversation: &Conversation, verdict: &Verdict) -> Value {
         Verdict::Held => value["result"] = "held".into(),
         Verdict::NotExamined(why) => {
             value["result"] = "not-examined".into();
-            value["why"] = (*why).into();
+            value["why"] = why.as_str().into();
         }
         Verdict::FellShort(fell_short) => {
             let (outcome, shortfall) = &**fell_short;

@@ -15,6 +15,8 @@ use std::{
 use kdl::{KdlDocument, KdlNode, KdlValue};
 use regex::Regex;
 
+use crate::stages::{self, Version};
+
 /// How long a step waits when it does not say: long enough for a machine that is busy.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -32,10 +34,12 @@ pub struct Conversation {
     pub rule: Option<String>,
     /// Who must pass it.
     pub promise: Promise,
+    /// Where the promise ends, if the specification changed.
+    pub until: Option<Until>,
     /// Where it can be played.
     pub platform: Platform,
-    /// The limit on open descriptors under which the server is started, if any.
-    pub descriptors: Option<u32>,
+    /// How the server is started for it.
+    pub conditions: Conditions,
     /// What is likely wrong with a server that falls short of it, the likeliest first.
     pub causes: Vec<Cause>,
     /// The step to take, for who asks.
@@ -57,6 +61,24 @@ pub enum Promise {
     Only(String),
     /// The solution of this name in `code/examples`; the stage of its chapter must not.
     Example(String),
+}
+
+/// The end of a promise: the specification changed, so later stages do something else.
+#[derive(Clone, Debug)]
+pub struct Until {
+    /// The last stage that must keep it.
+    pub stage: String,
+    /// What the specification says since then, in a sentence.
+    pub because: String,
+}
+
+/// How a server is started for a conversation.
+#[derive(Clone, Debug, Default)]
+pub struct Conditions {
+    /// The limit on its open descriptors, if there is one.
+    pub descriptors: Option<u32>,
+    /// The options that follow the address, `--max-line` and `8192` for example.
+    pub options: Vec<String>,
 }
 
 /// What may be wrong with a server.
@@ -216,10 +238,23 @@ impl Conversation {
         renamed
     }
 
+    /// The version of the protocol that it is written in: that of the stage, or of the solution, that
+    /// must pass it first.
+    pub fn version(&self) -> Version {
+        match &self.promise {
+            Promise::Since(name) | Promise::Only(name) | Promise::Example(name) => {
+                stages::version(name)
+            }
+        }
+    }
+
     /// Whether this stage, `04-broker` for example, must pass it.
     pub fn is_promised_by(&self, stage: &str) -> bool {
+        let ended = |until: &Until| until.stage.as_str() < stage;
         match &self.promise {
-            Promise::Since(first) => first.as_str() <= stage,
+            Promise::Since(first) => {
+                first.as_str() <= stage && !self.until.as_ref().is_some_and(ended)
+            }
             Promise::Only(one) => one == stage,
             Promise::Example(_) => false,
         }
@@ -325,7 +360,15 @@ fn conversation(node: &KdlNode, source: &Source) -> Result<Conversation, Error> 
     }
     check_properties(
         node,
-        &["since", "only", "example", "rule", "on", "descriptors"],
+        &[
+            "since",
+            "only",
+            "example",
+            "rule",
+            "on",
+            "descriptors",
+            "options",
+        ],
         source,
     )?;
     let text = |key: &str| node.get(key).and_then(KdlValue::as_string);
@@ -352,14 +395,18 @@ fn conversation(node: &KdlNode, source: &Source) -> Result<Conversation, Error> 
             return Err(source.error(node, format!("on={other}: expected unix or linux")));
         }
     };
-    let descriptors = number(node, "descriptors", source)?.map(|n| n as u32);
+    let options = text("options").unwrap_or_default().split_whitespace();
+    let conditions = Conditions {
+        descriptors: number(node, "descriptors", source)?.map(|n| n as u32),
+        options: options.map(str::to_string).collect(),
+    };
     let mut children = node.iter_children();
     let about = children
         .next()
         .filter(|child| child.name().value() == "about")
         .and_then(|child| text_arguments(child).first().map(|text| text.to_string()))
         .ok_or_else(|| source.error(node, "a conversation begins with `about \"…\"`"))?;
-    let (mut causes, mut hint, mut section) = (Vec::new(), None, None);
+    let (mut until, mut causes, mut hint, mut section) = (None, Vec::new(), None, None);
     let mut steps = Vec::new();
     for child in children {
         let text = || {
@@ -369,6 +416,24 @@ fn conversation(node: &KdlNode, source: &Source) -> Result<Conversation, Error> 
                 .ok_or_else(|| source.error(child, "expected a text in quotes"))
         };
         match child.name().value() {
+            "until" => {
+                check_properties(child, &["because"], source)?;
+                let because = child.get("because").and_then(KdlValue::as_string);
+                let (Promise::Since(first), Some(because)) = (&promise, because) else {
+                    return Err(source.error(
+                        child,
+                        "expected since=\"NN-name\" before, and because=\"…\" in `until \"NN-name\"`",
+                    ));
+                };
+                let stage = text()?;
+                if stage < *first {
+                    return Err(source.error(child, format!("{stage} comes before {first}")));
+                }
+                until = Some(Until {
+                    stage,
+                    because: because.to_string(),
+                });
+            }
             "cause" => {
                 check_properties(child, &["when"], source)?;
                 let when = child.get("when").and_then(KdlValue::as_string);
@@ -390,8 +455,9 @@ fn conversation(node: &KdlNode, source: &Source) -> Result<Conversation, Error> 
         about,
         rule: text("rule").map(str::to_string),
         promise,
+        until,
         platform,
-        descriptors,
+        conditions,
         causes,
         hint,
         section,

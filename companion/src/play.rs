@@ -14,6 +14,7 @@ use socket2::{Domain, SockRef, Socket, Type};
 use crate::{
     conversation::{Action, Conversation, PATIENCE, Step},
     server::{Server, Signal},
+    stages::Version,
 };
 
 /// The longest line that is waited for, in bytes.
@@ -65,9 +66,28 @@ pub struct Rules {
     pub patience: Option<Duration>,
     /// The same for a step marked `proves`.
     pub proof: Option<Duration>,
+    /// The version of the protocol that the server speaks. In a conversation of version 1, clients of
+    /// a server of version 2 pass over all lines that are not `from NAME: TEXT`.
+    pub version: Version,
     /// Lines that begin so are passed over, unless it is such a line that is expected: those of a
     /// server that says more than the conversation knows of.
     pub passed_over: Option<&'static str>,
+}
+
+/// Which lines a client passes over.
+#[derive(Clone, Copy, Debug)]
+struct PassedOver {
+    /// Those that begin so.
+    start: Option<&'static str>,
+    /// All that come from no peer.
+    all_but_messages: bool,
+}
+
+impl PassedOver {
+    fn holds(self, line: &str) -> bool {
+        self.start.is_some_and(|start| line.starts_with(start))
+            || self.all_but_messages && !line.starts_with("from ")
+    }
 }
 
 /// Plays a conversation against a server that was started for it.
@@ -83,7 +103,12 @@ pub fn play(conversation: &Conversation, server: &mut Server, rules: Rules) -> O
         server,
         clients: HashMap::new(),
         addrs: Vec::new(),
-        passed_over: rules.passed_over,
+        passed_over: PassedOver {
+            start: rules.passed_over,
+            all_but_messages: rules.version == Version::Two
+                && conversation.version() == Version::One,
+        },
+        welcomes: rules.version == Version::Two && conversation.version() == Version::Two,
         round: 1,
         transcript: String::new(),
         width,
@@ -118,7 +143,7 @@ pub fn play(conversation: &Conversation, server: &mut Server, rules: Rules) -> O
 struct Client {
     stream: TcpStream,
     received: Vec<u8>,
-    passed_over: Option<&'static str>,
+    passed_over: PassedOver,
     addr: String,
 }
 
@@ -127,7 +152,9 @@ struct Stage<'a> {
     clients: HashMap<String, Client>,
     /// The addresses that the clients had, each with the one that the transcript shows.
     addrs: Vec<(String, String)>,
-    passed_over: Option<&'static str>,
+    passed_over: PassedOver,
+    /// Whether a login is answered, and the conversation knows of it.
+    welcomes: bool,
     round: usize,
     transcript: String,
     width: usize,
@@ -171,8 +198,11 @@ impl Stage<'_> {
                 )?;
                 self.note(who, '>', who);
                 self.note(who, '>', &format!("{who}: am I in?"));
-                let line = self.client(who)?.expect_line(&greeting, within)?;
-                self.note(who, '<', &line);
+                let welcome = self.welcomes.then(|| format!("welcome {who}"));
+                for line in welcome.into_iter().chain([greeting]) {
+                    let line = self.client(who)?.expect_line(&line, within)?;
+                    self.note(who, '<', &line);
+                }
             }
             Action::Sends {
                 bytes,
@@ -417,9 +447,9 @@ impl Client {
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             let line = self.any_line(left)?;
-            match (&line, self.passed_over) {
-                (Some(line), Some(start)) if line.starts_with(start) => {}
-                _ => return Ok(line),
+            match line {
+                Some(line) if self.passed_over.holds(&line) => {}
+                line => return Ok(line),
             }
         }
     }
@@ -485,9 +515,9 @@ impl Client {
     }
 
     fn expect_line(&mut self, wanted: &str, within: Duration) -> Result<String, Missed> {
-        let line = match self.passed_over {
-            Some(start) if wanted.starts_with(start) => self.any_line(within),
-            _ => self.line(within),
+        let line = match self.passed_over.holds(wanted) {
+            true => self.any_line(within),
+            false => self.line(within),
         };
         let seen = match line {
             Ok(Some(line)) if line == wanted => return Ok(line),
@@ -528,4 +558,94 @@ fn shown(bytes: &[u8]) -> String {
         text = format!("{start}…  ({} bytes)", bytes.len());
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{BufRead, BufReader};
+    use std::net::TcpListener;
+
+    use super::*;
+    use crate::{
+        conversation::{self, Conditions},
+        server::Subject,
+    };
+
+    /// A server of version 2 with one peer at a time: it welcomes, echoes, and answers a mistake.
+    fn version_2() -> Subject {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let addr = listener.local_addr().unwrap();
+        thread::spawn(move || {
+            for stream in listener.incoming() {
+                let stream = stream.unwrap();
+                let mut lines = BufReader::new(&stream).lines().map_while(Result::ok);
+                let Some(name) = lines.next() else { continue };
+                let _ = writeln!(&stream, "welcome {name}");
+                for line in lines {
+                    let _ = match line.split_once(": ") {
+                        Some((_, text)) => writeln!(&stream, "from {name}: {text}"),
+                        None => writeln!(&stream, "error no-colon {line}"),
+                    };
+                }
+            }
+        });
+        Subject::Addr(addr)
+    }
+
+    fn played(conversation: &str, version: Version) -> Outcome {
+        let conversations = conversation::parse("test.kdl", conversation).unwrap();
+        let mut server = version_2().start(&Conditions::default()).unwrap();
+        let rules = Rules {
+            version,
+            ..Rules::default()
+        };
+        play(&conversations[0], &mut server, rules)
+    }
+
+    #[test]
+    fn a_conversation_of_version_1_passes_over_what_a_server_of_version_2_says() {
+        let conversation = r#"conversation "c" since="03-write" {
+            about "…"
+            alice joins
+            alice sends "no colon"
+            alice sends "alice: hello"
+            alice receives "from alice: hello"
+        }"#;
+        let transcript = "\
+server | listening on 127.0.0.1:8080
+alice  * connects
+alice  > alice
+alice  > alice: am I in?
+alice  < from alice: am I in?
+alice  > no colon
+alice  > alice: hello
+alice  < from alice: hello
+";
+        let outcome = played(conversation, Version::Two);
+        assert_eq!(outcome.transcript, transcript);
+        assert!(outcome.shortfall.is_none());
+        let shortfall = played(conversation, Version::One).shortfall.unwrap();
+        assert_eq!(shortfall.seen, "the line is `welcome alice`");
+    }
+
+    #[test]
+    fn a_conversation_of_version_2_hears_the_server() {
+        let outcome = played(
+            r#"conversation "c" since="08-names" {
+                about "…"
+                alice joins
+                alice sends "no colon"
+                alice sends "alice: hello"
+                alice receives "from alice: hello"
+            }"#,
+            Version::Two,
+        );
+        assert!(
+            outcome.transcript.contains("alice  < welcome alice\n"),
+            "{}",
+            outcome.transcript
+        );
+        let shortfall = outcome.shortfall.unwrap();
+        assert_eq!(shortfall.seen, "the line is `error no-colon no colon`");
+    }
 }

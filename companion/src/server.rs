@@ -14,7 +14,7 @@ use std::{
 
 use wait_timeout::ChildExt;
 
-use crate::conversation::{Action, Conversation};
+use crate::conversation::{Action, Conditions, Conversation};
 
 /// How long a server may take until it listens.
 pub const START: Duration = Duration::from_secs(15);
@@ -24,6 +24,9 @@ const TRY_AGAIN: Duration = Duration::from_millis(20);
 
 /// What stands for the address in a command.
 const ADDR: &str = "{addr}";
+
+/// What stands in a command for the options that a conversation needs.
+const OPTIONS: &str = "{options}";
 
 /// The longest line of a server's output that is kept whole, in bytes.
 const LONGEST_LINE: u64 = 16 * 1024;
@@ -37,7 +40,8 @@ pub enum Subject {
     /// A program with the interface of the book: it takes the address as its argument and prints
     /// `listening on IP:PORT`.
     Program(PathBuf),
-    /// A command in whose arguments `{addr}` stands for the address. When it listens is found out.
+    /// A command in whose arguments `{addr}` stands for the address, and `{options}` for the options
+    /// that a conversation needs. When it listens is found out.
     Command(Vec<String>),
     /// A server that runs already.
     Addr(SocketAddr),
@@ -55,36 +59,58 @@ impl Subject {
         if !conversation.platform.is_here() {
             return Some("this system does not offer what it needs");
         }
-        let runs_already = matches!(self, Subject::Addr(_));
+        let Conditions {
+            descriptors,
+            options,
+        } = &conversation.conditions;
         let needs_process = conversation
             .steps
             .iter()
             .any(|step| step.action.needs_process());
-        (runs_already && (needs_process || conversation.descriptors.is_some()))
-            .then_some("it needs a server that is started for it")
+        match self {
+            Subject::Program(_) => None,
+            Subject::Command(words) => {
+                let takes_options = words.iter().any(|word| word.contains(OPTIONS));
+                (!options.is_empty() && !takes_options)
+                    .then_some("it needs options, and the command has no {options}")
+            }
+            Subject::Addr(_) => (needs_process || descriptors.is_some() || !options.is_empty())
+                .then_some("it needs a server that is started for it"),
+        }
     }
 
-    /// Starts the server for one conversation, with a limit on its open descriptors where there is
-    /// one, and waits until it listens. One that runs already is only looked for.
+    /// Starts the server for one conversation, under its conditions, and waits until it listens. One
+    /// that runs already is only looked for.
     ///
     /// # Errors
     ///
     /// Says why it cannot be started, or what it does instead of listening.
-    pub fn start(&self, descriptors: Option<u32>) -> Result<Server, String> {
+    pub fn start(&self, conditions: &Conditions) -> Result<Server, String> {
+        let Conditions {
+            descriptors,
+            options,
+        } = conditions;
         match self {
             Subject::Program(program) => {
                 let program = program.to_string_lossy().into_owned();
-                let command = command(&[program, "127.0.0.1:0".to_string()], descriptors);
-                Server::spawn(command, None)
+                let mut words = vec![program, "127.0.0.1:0".to_string()];
+                words.extend_from_slice(options);
+                Server::spawn(command(&words, *descriptors), None)
             }
             Subject::Command(words) => {
                 let addr =
                     free_addr().map_err(|error| format!("there is no free port: {error}"))?;
                 let words: Vec<String> = words
                     .iter()
-                    .map(|word| word.replace(ADDR, &addr.to_string()))
+                    .flat_map(|word| match word.as_str() {
+                        OPTIONS => options.clone(),
+                        word => vec![
+                            word.replace(ADDR, &addr.to_string())
+                                .replace(OPTIONS, &options.join(" ")),
+                        ],
+                    })
                     .collect();
-                Server::spawn(command(&words, descriptors), Some(addr))
+                Server::spawn(command(&words, *descriptors), Some(addr))
             }
             Subject::Addr(addr) => {
                 TcpStream::connect_timeout(addr, START)
@@ -475,4 +501,46 @@ pub enum Signal {
     Pause,
     /// Go on.
     Resume,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[cfg(unix)]
+    fn options_follow_the_address() {
+        let says_and_ends = r#"shift; echo "$*" >&2; exit 3"#;
+        let words = ["sh", "-c", says_and_ends, "sh", ADDR, OPTIONS].map(str::to_string);
+        let subject = Subject::Command(words.to_vec());
+        for (options, reported) in [
+            (vec![], "it reported ``"),
+            (vec!["--max-line", "8192"], "it reported `--max-line 8192`"),
+        ] {
+            let conditions = Conditions {
+                options: options.into_iter().map(str::to_string).collect(),
+                ..Conditions::default()
+            };
+            let error = subject.start(&conditions).unwrap_err();
+            assert!(error.ends_with(reported), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_command_without_a_place_for_options_gets_none() {
+        let text =
+            "conversation c since=\"09-limits\" options=\"--max-line 8192\" { about \"…\"; }";
+        let conversation = &crate::conversation::parse("test.kdl", text).unwrap()[0];
+        let command =
+            |words: &[&str]| Subject::Command(words.iter().map(|word| word.to_string()).collect());
+        let why = command(&["chat", ADDR]).cannot_play(conversation);
+        assert_eq!(
+            why,
+            Some("it needs options, and the command has no {options}")
+        );
+        let why = command(&["chat", ADDR, OPTIONS]).cannot_play(conversation);
+        assert_eq!(why, None);
+        let addr = Subject::Addr(free_addr().unwrap()).cannot_play(conversation);
+        assert!(addr.is_some());
+    }
 }

@@ -42,6 +42,13 @@ impl Stages {
         self.programs.keys().map(String::as_str).collect()
     }
 
+    /// The names of those that are servers, in the order of the book.
+    pub fn servers(&self) -> Vec<&str> {
+        let mut names = self.names();
+        names.retain(|name| is_server(name));
+        names
+    }
+
     /// The names of all examples, in the order of the book.
     pub fn examples(&self) -> Vec<&str> {
         self.examples.keys().map(String::as_str).collect()
@@ -60,6 +67,11 @@ pub fn root() -> &'static Path {
         .expect("the companion is a folder of the repository")
 }
 
+/// Whether this stage is a server.
+pub fn is_server(stage: &str) -> bool {
+    !stage.ends_with("-client")
+}
+
 /// The names of the servers among the stages, in the order of the book. Nothing is built for it.
 pub fn server_names() -> Vec<String> {
     let files = fs::read_dir(root().join("code/src/bin"))
@@ -68,10 +80,31 @@ pub fn server_names() -> Vec<String> {
     let mut names: Vec<String> = files
         .flatten()
         .filter_map(|file| Some(file.path().file_stem()?.to_str()?.to_string()))
-        .filter(|name| !name.ends_with("-client"))
+        .filter(|name| is_server(name))
         .collect();
     names.sort();
     names
+}
+
+/// A version of the protocol.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Version {
+    /// The classic: nobody is answered but by a peer, `from NAME: TEXT`.
+    #[default]
+    One,
+    /// The server speaks for itself too: `welcome NAME`, `error CODE DETAIL`.
+    Two,
+}
+
+/// The version of the protocol that a stage speaks, 04-broker for example, or a solution of its
+/// exercises.
+pub fn version(name: &str) -> Version {
+    /// Its chapter begins Part II.
+    const FIRST_OF_VERSION_2: &str = "08";
+    match name < FIRST_OF_VERSION_2 {
+        true => Version::One,
+        false => Version::Two,
+    }
 }
 
 /// The Cargo that runs us; without one, the Cargo that built us.
