@@ -61,6 +61,12 @@ const EXCEPTIONS: [(&str, &str, &str); 6] = [
     ),
 ];
 
+/// Examples that promise nothing about stopping, and the reason.
+const NEVER_STOP: [(&str, &str); 1] = [(
+    "06-router",
+    "it measures what one thread can do, and is killed when it has",
+)];
+
 /// Servers in other languages, with the stage whose promises they keep and the program that runs them.
 const OTHER_LANGUAGES: [(&str, &str, &str); 1] =
     [("code/examples/06-chat.py", "06-disconnect", "python3")];
@@ -117,6 +123,9 @@ fn trials() -> Result<Vec<Trial>> {
             if let Some(Until { stage, because }) = &conversation.until {
                 println!("exception: after {stage}, {}: {because}", conversation.name);
             }
+        }
+        for (example, reason) in NEVER_STOP {
+            println!("exception: {example} and every shutdown: {reason}");
         }
         Ok(())
     }));
@@ -224,6 +233,10 @@ fn is_about_messages(action: &Action) -> bool {
         action,
         Action::Receives { .. } | Action::SeesEnd | Action::Joins
     )
+}
+
+fn is_stop(action: &Action) -> bool {
+    matches!(action, Action::GetsInterrupt | Action::GetsTerminate)
 }
 
 /// That an exception is needed; `place` is where it stands.
@@ -476,6 +489,20 @@ fn exercises(
                 .iter()
                 .any(|(name, broken, _)| *name == example && *broken == conversation.name);
             let program = stages.example(example)?;
+            let steps = |is: fn(&Action) -> bool| conversation.steps.iter().any(|s| is(&s.action));
+            if NEVER_STOP.iter().any(|(name, _)| *name == example) && steps(is_stop) {
+                // A process that is killed closes its sockets too, in no order; its status is none.
+                if steps(|action| matches!(action, Action::Exits(_))) {
+                    let name = format!("example {example} gives up {}", conversation.name);
+                    let judge = |_: &Conversation, outcome: Outcome| match outcome.shortfall {
+                        Some(_) => Ok(()),
+                        None => Err("it stops: remove it from NEVER_STOP".into()),
+                    };
+                    let program = program.into();
+                    trials.push(trial(name, conversation, program, judge, impatient(stage)));
+                }
+                continue;
+            }
             trials.push(match excepted {
                 false => {
                     let name = format!("example {example} keeps {}", conversation.name);
