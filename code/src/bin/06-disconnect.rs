@@ -76,7 +76,6 @@ fn main() -> ExitCode {
         }
     }
 }
-
 // ANCHOR_END: whole_main
 
 // ANCHOR: whole_event
@@ -173,7 +172,6 @@ fn spawn_and_log_error(
         drop(running);
     });
 }
-
 // ANCHOR_END: whole_accept
 
 // ANCHOR: whole_connection
@@ -242,7 +240,6 @@ async fn read_messages(
     }
     Ok(())
 }
-
 // ANCHOR_END: whole_connection
 
 // ANCHOR: broker_loop
