@@ -124,13 +124,14 @@ pub fn play(conversation: &Conversation, server: &mut Server, rules: Rules) -> O
         if let Err(Missed { expected, seen }) = stage.take(step, within) {
             stage.round = 1;
             stage.note(&step.who, '!', &seen);
+            let shortfall = Shortfall {
+                step: step.clone(),
+                expected: stage.with_shown_addrs(&expected),
+                seen: stage.with_shown_addrs(&seen),
+            };
             return Outcome {
                 transcript: stage.transcript,
-                shortfall: Some(Shortfall {
-                    step: step.clone(),
-                    expected,
-                    seen,
-                }),
+                shortfall: Some(shortfall),
             };
         }
     }
@@ -167,16 +168,22 @@ impl Stage<'_> {
             return;
         }
         let width = self.width;
-        let mut text = text.to_string();
-        for (addr, shown) in &self.addrs {
-            text = text.replace(addr, shown);
-        }
+        let text = self.with_shown_addrs(text);
         // Writing to a string cannot fail.
         let _ = writeln!(
             self.transcript,
             "{}",
             format!("{who:width$} {mark} {text}").trim_end()
         );
+    }
+
+    /// `text` with the addresses of the clients as the transcript shows them, the same in every run.
+    fn with_shown_addrs(&self, text: &str) -> String {
+        self.addrs
+            .iter()
+            .fold(text.to_string(), |text, (addr, shown)| {
+                text.replace(addr, shown)
+            })
     }
 
     fn take(&mut self, step: &Step, within: Duration) -> Result<(), Missed> {
@@ -509,7 +516,10 @@ impl Client {
         let seconds = within.as_secs_f64().ceil();
         let seen = match self.received.is_empty() {
             true => format!("nothing comes within {seconds} s"),
-            false => format!("only `{}` comes within {seconds} s", shown(&self.received)),
+            false => format!(
+                "only `{}` comes within {seconds} s, without a line feed",
+                shown(&self.received)
+            ),
         };
         missed("a line", seen)
     }
