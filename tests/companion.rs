@@ -561,12 +561,44 @@ fn check_tells_a_server_that_dies_and_waits_for_one_that_is_late() {
     );
 }
 
+/// The ports that clients got differ from run to run; what is expected names them as the transcript does.
+#[test]
+#[cfg(unix)]
+fn check_shows_an_address_by_the_same_name_everywhere() {
+    let stages = companion::stages::build().expect("the stages build");
+    let accept = text(stages.program("01-accept").expect("it is a stage"));
+    let silent = format!("exec {accept} {{addr}} 2>/dev/null");
+    let output = run(&["check", "01-accept", "--", "sh", "-c", &silent]);
+    let stdout = said(&output.stdout);
+    assert_eq!(output.status.code(), Some(1), "{stdout}");
+    assert!(
+        stdout.contains("   Expected: the server reports `accepted 127.0.0.1:50001`\n"),
+        "{stdout}"
+    );
+}
+
 #[test]
 fn new_makes_a_project_that_compiles_and_can_be_examined() {
     let folder = TempDir::new().expect("a folder can be made");
-    let dir = folder.path().join("my-chat");
-    let output = run(&["new", text(&dir)]);
+    let book = folder.path().join("book");
+    fs::create_dir(&book).expect("it is new");
+    let output = run(&["new", text(&book.join("..").join("my-chat"))]);
+    let stdout = said(&output.stdout);
     assert_eq!(output.status.code(), Some(0), "{}", said(&output.stderr));
+    assert!(!stdout.contains(".."), "{stdout}");
+    let dir = folder.path().join("my-chat");
+    let read = |file: &str| fs::read_to_string(dir.join(file)).expect("it was made");
+    // Of the book's libraries it has those of the stages, and none of the examples or the tests.
+    let manifest = read("Cargo.toml");
+    let libraries: Vec<&str> = manifest
+        .split_once("[dependencies]\n")
+        .expect("it has libraries")
+        .1
+        .lines()
+        .filter_map(|line| line.split(' ').next())
+        .collect();
+    assert_eq!(libraries, ["async-std", "ctrlc", "futures"], "{manifest}");
+    assert!(read("rustfmt.toml").contains("max_width = 80"));
     // It has what the first chapter needs: the chapter's program in its place is built and held.
     let stage = companion::stages::root().join("code/src/bin/01-accept.rs");
     fs::copy(stage, dir.join("src/main.rs")).expect("the project can be written to");

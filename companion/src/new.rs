@@ -12,6 +12,9 @@ use crate::stages;
 /// The manifest of the book's own programs; a new project takes its dependencies.
 const MANIFEST: &str = include_str!("../../code/Cargo.toml");
 
+/// How the book's programs are formatted: an editor that formats what is typed leaves it as the page has it.
+const FORMAT: &str = include_str!("../../code/rustfmt.toml");
+
 const MAIN: &str = r#"//! My chat server.
 //!
 //! It starts with chapter 01 of the book: replace everything in this file.
@@ -43,6 +46,13 @@ pub fn new(dir: &Path) -> Result<()> {
     let parent = parent
         .canonicalize()
         .with_context(|| format!("there is no folder {}", parent.display()))?;
+    // Without `..`, so that the path can be shown; Windows resolves it by itself, and its canonical
+    // paths are not for people.
+    let dir = if cfg!(windows) {
+        dir
+    } else {
+        parent.join(&name)
+    };
     let root = stages::root();
     if parent.starts_with(root.canonicalize().unwrap_or_else(|_| root.into())) {
         bail!(
@@ -61,6 +71,7 @@ pub fn new(dir: &Path) -> Result<()> {
         ("Cargo.toml", manifest(&name)),
         ("src/main.rs", MAIN.to_string()),
         (".gitignore", "/target\n".to_string()),
+        ("rustfmt.toml", FORMAT.to_string()),
         ("README.md", readme(&name, &dir)),
         // The very versions of the book; Cargo drops what the project does not use.
         (
@@ -91,11 +102,15 @@ fn is_package_name(name: &str) -> bool {
 }
 
 fn manifest(name: &str) -> String {
-    let dependencies = MANIFEST
-        .split_once("[dependencies]")
-        .map_or("", |(_, rest)| rest);
+    // The table ends at the blank line: what only the book's own examples need does not belong here.
+    let dependencies: String = MANIFEST
+        .lines()
+        .skip_while(|line| *line != "[dependencies]")
+        .take_while(|line| !line.is_empty())
+        .map(|line| format!("{line}\n"))
+        .collect();
     format!(
-        "[package]\nname = \"{name}\"\nversion = \"0.1.0\"\nedition = \"2024\"\n\n[dependencies]{dependencies}"
+        "[package]\nname = \"{name}\"\nversion = \"0.1.0\"\nedition = \"2024\"\n\n{dependencies}"
     )
 }
 
