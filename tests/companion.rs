@@ -498,13 +498,12 @@ fn check_gets_over_strange_servers() {
                         thread::spawn(move || strange(stream));
                     }
                 });
-                let start = Instant::now();
+                // It ends in the time that this waits for it.
                 let output = run(&["check", "04-broker", "--addr", &addr]);
                 let stdout = said(&output.stdout);
                 assert_eq!(output.status.code(), Some(1), "{what}: {stdout}");
                 assert_eq!(stdout.matches('✗').count(), 1, "{what}: {stdout}");
                 assert!(stdout.len() < 10_000, "{what}: {stdout}");
-                assert!(start.elapsed() < Duration::from_secs(30), "{what}");
             });
         }
     });

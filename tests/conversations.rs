@@ -13,6 +13,10 @@ use std::{
     panic::{self, AssertUnwindSafe},
     path::{Path, PathBuf},
     process::{Command, ExitCode},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -86,6 +90,10 @@ const SERVER_SAYS: &str = "from server: ";
 
 /// Tests that are under way at once. They wait for sockets more than they compute.
 const THREADS: usize = 48;
+
+/// Of these, how many may have a server that is started by a command: a language takes its time to start,
+/// and nobody starts dozens of them at once.
+static COMMANDS: [Mutex<()>; 4] = [const { Mutex::new(()) }; 4];
 
 type Result<T> = std::result::Result<T, String>;
 
@@ -177,6 +185,13 @@ fn trial(
         None => 1,
     };
     Trial::test(name, move || {
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
+        let _turn = matches!(subject, Subject::Command(_)).then(|| {
+            let turn = NEXT.fetch_add(1, Ordering::Relaxed) % COMMANDS.len();
+            COMMANDS[turn]
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+        });
         let mut judgement = Ok(());
         for _ in 0..tries {
             let mut server = subject.start(&conversation.conditions)?;

@@ -6,7 +6,11 @@ use std::{
     net::{SocketAddr, ToSocketAddrs},
     path::{Path, PathBuf},
     process::{Command, Stdio},
-    sync::mpsc,
+    sync::{
+        atomic::{AtomicUsize, Ordering},
+        mpsc,
+    },
+    thread,
     time::Duration,
 };
 
@@ -17,7 +21,7 @@ use notify::{RecursiveMode, Watcher as _};
 use serde_json::{Value, json};
 
 use crate::{
-    conversation::{self, Conditions, Conversation},
+    conversation::{self, Conditions, Conversation, Traffic},
     play::{self, Outcome, Rules, Shortfall},
     server::Subject,
     stages,
@@ -29,6 +33,15 @@ pub const PATIENCE: Duration = Duration::from_secs(4);
 
 /// The same for what a stage of the book does not promise, and so will not do.
 const UNPROMISED: Duration = Duration::from_secs(2);
+
+/// What an examination may ask of a server, whatever the chapter.
+pub const MOST: Traffic = Traffic {
+    connections: 1_000,
+    bytes: 64 * 1024 * 1024,
+};
+
+/// How many conversations are held at once, at most. Each has a server of its own.
+const AT_ONCE: usize = 4;
 
 /// How long nothing must change until a change is complete.
 const QUIET: Duration = Duration::from_millis(100);
@@ -90,7 +103,15 @@ pub fn check(examination: &Examination) -> Result<bool> {
     if let Subject::Addr(addr) = subject
         && !addr.ip().is_loopback()
     {
-        eprintln!("note: {addr} is not on this machine; up to 200 connections will be made to it");
+        let playable = requirements
+            .iter()
+            .filter(|c| subject.cannot_play(c).is_none());
+        let Traffic { connections, bytes } = playable.map(|c| c.traffic()).sum();
+        eprintln!(
+            "note: {addr} is not on this machine; up to {connections} connections will be made to it, and \
+             {} MB sent",
+            bytes.div_ceil(1_000_000)
+        );
     }
     if matches!(subject, Subject::Addr(_)) {
         // Nothing is examined where nobody listens, and nothing is said before that is known.
@@ -272,17 +293,26 @@ fn report(
     let mut results = Vec::new();
     let (mut held, mut not_examined, mut fell_short) = (0, 0, 0);
     let single = examination.conversation.is_some();
-    for (number, conversation) in requirements.iter().enumerate() {
-        let verdict = match subject.cannot_play(conversation) {
-            Some(why) => Verdict::NotExamined(why.to_string()),
+    let examine = |number: usize| {
+        let conversation = requirements[number];
+        match subject.cannot_play(conversation) {
+            Some(why) => Ok(Verdict::NotExamined(why.to_string())),
             None => examine(
                 stage,
                 subject,
                 conversation,
                 number,
                 single && !examination.json,
-            )?,
-        };
+            ),
+        }
+    };
+    let at_once = match subject {
+        // One server for all conversations: they could not tell whose fault it is.
+        Subject::Addr(_) => 1,
+        _ => thread::available_parallelism().map_or(1, |cores| cores.get().min(AT_ONCE)),
+    };
+    in_order(requirements.len(), at_once, examine, |number, verdict| {
+        let conversation = requirements[number];
         match &verdict {
             Verdict::Held => held += 1,
             Verdict::NotExamined(_) => not_examined += 1,
@@ -292,10 +322,8 @@ fn report(
             true => results.push(as_json(conversation, &verdict)),
             false => print_verdict(conversation, &verdict, examination),
         }
-        if fell_short > 0 && !examination.all {
-            break;
-        }
-    }
+        fell_short == 0 || examination.all
+    })?;
     if examination.json {
         let all = json!({ "stage": stage, "held": fell_short == 0, "requirements": results });
         println!("{all:#}");
@@ -314,6 +342,52 @@ fn report(
         println!("\n{stage}: {}", sums.join(", "));
     }
     Ok(fell_short == 0)
+}
+
+/// Does `count` things, several at once, and shows what came out in their order, until `show` has seen
+/// enough or one fails. What has begun by then is done to its end.
+fn in_order<T: Send>(
+    count: usize,
+    at_once: usize,
+    work: impl Fn(usize) -> Result<T> + Sync,
+    mut show: impl FnMut(usize, T) -> bool,
+) -> Result<()> {
+    let next = AtomicUsize::new(0);
+    let (sender, done) = mpsc::channel();
+    thread::scope(|scope| {
+        for _ in 0..at_once {
+            let (work, next, sender) = (&work, &next, sender.clone());
+            scope.spawn(move || {
+                loop {
+                    let number = next.fetch_add(1, Ordering::Relaxed);
+                    // Nobody receives any more when enough is seen.
+                    if number >= count || sender.send((number, work(number))).is_err() {
+                        break;
+                    }
+                }
+            });
+        }
+        drop(sender);
+        let mut early = BTreeMap::new();
+        for number in 0..count {
+            let result = loop {
+                if let Some(result) = early.remove(&number) {
+                    break result;
+                }
+                // A thread that panics ends the program with its message.
+                let Ok((number, result)) = done.recv() else {
+                    return Ok(());
+                };
+                early.insert(number, result);
+            };
+            let go_on = result.map(|result| show(number, result));
+            if !matches!(go_on, Ok(true)) {
+                next.store(count, Ordering::Relaxed);
+                return go_on.map(|_| ());
+            }
+        }
+        Ok(())
+    })
 }
 
 fn examine(
@@ -490,4 +564,62 @@ fn as_json(conversation: &Conversation, verdict: &Verdict) -> Value {
         }
     }
     value
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{cmp::Reverse, sync::Barrier};
+
+    use super::*;
+
+    #[test]
+    fn an_examination_asks_for_no_more_than_it_may() {
+        let conversations = conversation::all().unwrap();
+        let mut stages: Vec<&str> = conversations
+            .iter()
+            .filter_map(Conversation::since)
+            .collect();
+        stages.sort();
+        stages.dedup();
+        for stage in stages {
+            let mut promised = promised(stage, &conversations);
+            let Traffic { connections, bytes } = promised.iter().map(|c| c.traffic()).sum();
+            promised.sort_by_key(|c| {
+                let Traffic { connections, bytes } = c.traffic();
+                Reverse(connections * (MOST.bytes / MOST.connections) + bytes)
+            });
+            let largest: Vec<String> = promised.iter().take(5).map(|c| c.place.clone()).collect();
+            assert!(
+                connections <= MOST.connections && bytes <= MOST.bytes,
+                "an examination of {stage} makes {connections} connections and sends {bytes} bytes; it \
+                 may make {} and send {}; the conversations that ask for most are at {}",
+                MOST.connections,
+                MOST.bytes,
+                largest.join(", ")
+            );
+        }
+    }
+
+    #[test]
+    fn what_comes_early_is_shown_in_its_turn() {
+        // The first is not done before the second is, whose thread goes on with the third.
+        let second_is_done = Barrier::new(2);
+        let mut shown = Vec::new();
+        in_order(
+            4,
+            2,
+            |number| {
+                if [0, 2].contains(&number) {
+                    second_is_done.wait();
+                }
+                Ok(number)
+            },
+            |number, result| {
+                shown.push((number, result));
+                true
+            },
+        )
+        .unwrap();
+        assert_eq!(shown, [(0, 0), (1, 1), (2, 2), (3, 3)]);
+    }
 }

@@ -8,6 +8,7 @@ use std::{
     collections::HashSet,
     fmt::{self, Write as _},
     fs, io,
+    iter::Sum,
     path::Path,
     time::Duration,
 };
@@ -19,6 +20,9 @@ use crate::stages::{self, Version};
 
 /// How long a step waits when it does not say: long enough for a machine that is busy.
 pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// How often a client tries to connect, at most, until it is refused.
+pub const TRIES_TO_CONNECT: usize = 20;
 
 /// Who the server is in a conversation.
 const SERVER: &str = "server";
@@ -81,6 +85,24 @@ pub struct Conditions {
     pub options: Vec<String>,
 }
 
+/// What a conversation asks of a server, at most.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// How many connections are made to it.
+    pub connections: usize,
+    /// How many bytes are sent to it, without the headers of their packets.
+    pub bytes: usize,
+}
+
+impl Sum for Traffic {
+    fn sum<I: Iterator<Item = Traffic>>(all: I) -> Traffic {
+        all.fold(Traffic::default(), |sum, one| Traffic {
+            connections: sum.connections + one.connections,
+            bytes: sum.bytes + one.bytes,
+        })
+    }
+}
+
 /// What may be wrong with a server.
 #[derive(Clone, Debug)]
 pub struct Cause {
@@ -127,6 +149,14 @@ pub struct Step {
     pub round: Option<usize>,
     /// The line in the file.
     pub line: usize,
+}
+
+impl Step {
+    /// What a client sends that joins.
+    pub fn login(&self) -> String {
+        let name = &self.who;
+        format!("{name}\n{name}: am I in?\n")
+    }
 }
 
 /// What a step does or expects.
@@ -238,6 +268,23 @@ impl Conversation {
         renamed
     }
 
+    /// What it asks of a server, at most.
+    pub fn traffic(&self) -> Traffic {
+        let steps = self.steps.iter().map(|step| match &step.action {
+            Action::Connects => (1, 0),
+            Action::Joins => (1, step.login().len()),
+            Action::Sends { bytes, times, .. } => (0, bytes.len() * times),
+            Action::RefusesConnections => (TRIES_TO_CONNECT, 0),
+            _ => (0, 0),
+        });
+        // Whether the server listens may have to be tried.
+        [(1, 0)]
+            .into_iter()
+            .chain(steps)
+            .map(|(connections, bytes)| Traffic { connections, bytes })
+            .sum()
+    }
+
     /// The version of the protocol that it is written in: that of the stage, or of the solution, that
     /// must pass it first.
     pub fn version(&self) -> Version {
@@ -314,10 +361,12 @@ pub fn all() -> Result<Vec<Conversation>, Error> {
 ///
 /// Says which line cannot be understood and what would be.
 pub fn parse(file: &str, text: &str) -> Result<Vec<Conversation>, Error> {
+    let starts = text.match_indices('\n').map(|(end, _)| end + 1);
+    let lines: Vec<usize> = starts.collect();
     let document: KdlDocument = text.parse().map_err(|error: kdl::KdlError| {
         let mut message = format!("{file}: not valid KDL");
         for diagnostic in &error.diagnostics {
-            let line = line_of(text, diagnostic.span.offset());
+            let line = line_of(&lines, diagnostic.span.offset());
             let what = diagnostic.message.as_deref().unwrap_or("unexpected text");
             // Writing to a string cannot fail.
             let _ = write!(message, "; line {line}: {what}");
@@ -327,26 +376,32 @@ pub fn parse(file: &str, text: &str) -> Result<Vec<Conversation>, Error> {
     document
         .nodes()
         .iter()
-        .map(|node| conversation(node, &Source { file, text }))
+        .map(|node| {
+            conversation(
+                node,
+                &Source {
+                    file,
+                    lines: &lines,
+                },
+            )
+        })
         .collect()
 }
 
-fn line_of(text: &str, offset: usize) -> usize {
-    text.as_bytes()[..offset.min(text.len())]
-        .iter()
-        .filter(|byte| **byte == b'\n')
-        .count()
-        + 1
+/// The number of the line, of those that start at these offsets after the first.
+fn line_of(lines: &[usize], offset: usize) -> usize {
+    lines.partition_point(|start| *start <= offset) + 1
 }
 
 struct Source<'a> {
     file: &'a str,
-    text: &'a str,
+    /// Where its lines begin, but for the first. A step of `repeat` asks for its line in each round.
+    lines: &'a [usize],
 }
 
 impl Source<'_> {
     fn line(&self, node: &KdlNode) -> usize {
-        line_of(self.text, node.name().span().offset())
+        line_of(self.lines, node.name().span().offset())
     }
 
     fn error(&self, node: &KdlNode, what: impl fmt::Display) -> Error {

@@ -5,14 +5,13 @@ use std::{
     fmt::Write as _,
     io::{self, ErrorKind, Read, Write},
     net::{Shutdown, TcpStream},
-    thread,
     time::{Duration, Instant},
 };
 
 use socket2::{Domain, SockRef, Socket, Type};
 
 use crate::{
-    conversation::{Action, Conversation, PATIENCE, Step},
+    conversation::{Action, Conversation, PATIENCE, Step, TRIES_TO_CONNECT},
     server::{Server, Signal},
     stages::Version,
 };
@@ -21,7 +20,14 @@ use crate::{
 const LONGEST_LINE: usize = 1024 * 1024;
 
 /// The size of a client's receive buffer, in bytes.
-const RECEIVE_BUFFER: usize = 64 * 1024;
+const RECEIVE_BUFFER: usize = 16 * 1024;
+
+/// The most bytes that a client takes in one segment: what fits into a frame of Ethernet.
+#[cfg(unix)]
+const SEGMENT: u32 = 1448;
+
+/// How long a try to connect may take when the time is up: one that is refused is so at once.
+const LAST_TRY: Duration = Duration::from_millis(100);
 
 /// Stands for the rounds of `repeat` after the first.
 const ELLIPSIS: &str = "…\n";
@@ -198,13 +204,11 @@ impl Stage<'_> {
                 let greeting = format!("from {who}: am I in?");
                 self.connect(who, within)?;
                 self.note(who, '*', "connects");
-                self.client(who)?.send(
-                    format!("{who}\n{who}: am I in?\n").as_bytes(),
-                    false,
-                    deadline,
-                )?;
-                self.note(who, '>', who);
-                self.note(who, '>', &format!("{who}: am I in?"));
+                let login = step.login();
+                self.client(who)?.send(login.as_bytes(), false, deadline)?;
+                for line in login.lines() {
+                    self.note(who, '>', line);
+                }
                 let welcome = self.welcomes.then(|| format!("welcome {who}"));
                 for line in welcome.into_iter().chain([greeting]) {
                     let line = self.client(who)?.expect_line(&line, within)?;
@@ -335,19 +339,8 @@ impl Stage<'_> {
                 self.note("server", '*', "goes on");
             }
             Action::RefusesConnections => {
-                // A server that still listens takes the connection; one that is about to close its
-                // listener resets it. So each try waits for an event, never for time to pass.
-                loop {
-                    // A listener that nobody accepts from any more lets a try time out; it is open.
-                    let patience = within.max(Duration::from_millis(100));
-                    match TcpStream::connect_timeout(&self.server.addr(), patience) {
-                        Err(error) if error.kind() != ErrorKind::TimedOut => break,
-                        Err(_) => return Err(missed("nobody can connect", "the server accepts")),
-                        Ok(_) if Instant::now() < deadline => thread::yield_now(),
-                        Ok(_) => {
-                            return Err(missed("nobody can connect", "the server accepts"));
-                        }
-                    }
+                if !self.refuses(deadline) {
+                    return Err(missed("nobody can connect", "the server accepts"));
                 }
                 self.note("server", '*', "refuses connections");
             }
@@ -389,6 +382,33 @@ impl Stage<'_> {
         Ok(())
     }
 
+    /// Tries to connect until nobody can any more, and says whether that came about in time.
+    fn refuses(&self, deadline: Instant) -> bool {
+        for _ in 0..TRIES_TO_CONNECT {
+            let left = || {
+                let left = deadline.saturating_duration_since(Instant::now());
+                left.max(LAST_TRY)
+            };
+            let mut stream = match TcpStream::connect_timeout(&self.server.addr(), left()) {
+                Ok(stream) => stream,
+                // A listener that nobody accepts from any more lets a try time out; it is open.
+                Err(error) => return error.kind() != ErrorKind::TimedOut,
+            };
+            // A listener that closes resets who was not accepted, and a server that stops closes who
+            // was. So each try ends with an event, and the next one may come too early, but not often.
+            let read = stream
+                .set_read_timeout(Some(left()))
+                .and_then(|()| stream.read(&mut [0]));
+            let open = read.is_err_and(|error| {
+                matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
+            });
+            if open || Instant::now() >= deadline {
+                break;
+            }
+        }
+        false
+    }
+
     fn signal(&self, signal: Signal) -> Result<(), Missed> {
         self.server
             .signal(signal)
@@ -399,7 +419,11 @@ impl Stage<'_> {
         let refused = |error: io::Error| missed("to connect", error.to_string());
         let socket = Socket::new(Domain::for_address(self.server.addr()), Type::STREAM, None)
             .map_err(refused)?;
-        // A client that does not read is felt soon, whatever the system's buffers are.
+        // A client that does not read is felt soon, whatever the system's buffers are. For the large
+        // segments of loopback, Linux gives a server megabytes to send from; not every system lets a
+        // client choose others, nor needs it.
+        #[cfg(unix)]
+        let _ = socket.set_tcp_mss(SEGMENT);
         socket
             .set_recv_buffer_size(RECEIVE_BUFFER)
             .and_then(|()| socket.connect_timeout(&self.server.addr().into(), within))
@@ -574,6 +598,7 @@ fn shown(bytes: &[u8]) -> String {
 mod tests {
     use std::io::{BufRead, BufReader};
     use std::net::TcpListener;
+    use std::thread;
 
     use super::*;
     use crate::{
