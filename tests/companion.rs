@@ -619,6 +619,50 @@ fn new_makes_a_project_that_compiles_and_can_be_examined() {
 }
 
 #[test]
+fn check_watches_the_files_of_a_project() {
+    let folder = TempDir::new().expect("a folder can be made");
+    let dir = folder.path().join("my-chat");
+    assert_eq!(run(&["new", text(&dir)]).status.code(), Some(0));
+    write(&dir, "src/main.rs", "fn main() {}\n");
+    let child = Command::new(program())
+        .args(["check", "01-accept", "--watch", "--dir", text(&dir)])
+        .env(
+            "CARGO_TARGET_DIR",
+            companion::stages::root().join("target/new"),
+        )
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it can be run");
+    let mut child = Ended(child);
+    let stdout = lines(child.0.stdout.take().expect("it is piped"));
+    let stderr = lines(child.0.stderr.take().expect("it is piped"));
+    let until = |lines: &mpsc::Receiver<String>, wanted: &str| {
+        loop {
+            let line = lines.recv_timeout(PATIENCE);
+            let line = line.unwrap_or_else(|error| panic!("no `{wanted}`: {error}"));
+            if line.contains(wanted) {
+                break;
+            }
+        }
+    };
+    until(&stderr, "error: the server ended before it listened");
+    until(&stdout, "Waiting for a change in ");
+    let stage = companion::stages::root().join("code/src/bin/01-accept.rs");
+    let stage = fs::read_to_string(stage).expect("it is a stage");
+    write(&dir, "src/main.rs", &stage);
+    until(&stdout, "01-accept: 1 held");
+    until(&stdout, "Waiting for a change in ");
+    // What does not compile is said, and watched on.
+    write(&dir, "src/main.rs", "fn main() {\n");
+    until(&stderr, "does not build; the compiler says why above");
+    until(&stdout, "Waiting for a change in ");
+    write(&dir, "src/main.rs", &stage.replace("accepted", "welcomed"));
+    until(&stdout, "01-accept: 0 held, 1 fell short");
+}
+
+#[test]
 fn new_overwrites_nothing() {
     let folder = TempDir::new().expect("a folder can be made");
     let dir = folder.path().join("my-chat");
@@ -791,6 +835,17 @@ fn assert_error(output: &Output, says: &str) {
     );
     assert_eq!(said.lines().count(), 1, "{said}");
     assert!(output.stdout.is_empty(), "{output:?}");
+}
+
+/// A process that is ended with the test.
+struct Ended(Child);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
 /// A running companion, ended with the test.

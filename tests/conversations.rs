@@ -75,6 +75,36 @@ const NEVER_STOP: [(&str, &str); 1] = [(
 const OTHER_LANGUAGES: [(&str, &str, &str); 1] =
     [("code/examples/06-chat.py", "06-disconnect", "python3")];
 
+/// What a reader is told first who examines the server of one chapter against the next: the chapter, the
+/// conversation, and how the likeliest cause begins.
+const NEXT: [(&str, &str, &str); 5] = [
+    (
+        "02-read",
+        "a-reset-ends-only-itself",
+        "One connection's error ends the accept loop",
+    ),
+    (
+        "03-write",
+        "a-message-to-yourself-comes-back",
+        "Nothing is written yet",
+    ),
+    (
+        "04-broker",
+        "two-people-chat",
+        "Each connection knows only itself",
+    ),
+    (
+        "05-shutdown",
+        "ctrl-c-ends-a-server-with-no-client",
+        "The process has no handler for Ctrl-C",
+    ),
+    (
+        "06-disconnect",
+        "the-broker-outlives-its-peers",
+        "A message to a peer that is gone ends the broker",
+    ),
+];
+
 /// How often a conversation is played with a server that has the fault, until it shows.
 const FAULT_TRIES: usize = 5;
 
@@ -116,6 +146,7 @@ fn trials() -> Result<Vec<Trial>> {
     rules(&conversations)?;
     nothing_lost(stages, &conversations, &mut trials);
     ended_promises(stages, &conversations, &mut trials)?;
+    next_chapters(stages, &conversations, &mut trials)?;
     faults(stages, &conversations, &mut trials)?;
     exercises(stages, &conversations, &mut trials)?;
     other_languages(&conversations, &mut trials);
@@ -332,6 +363,62 @@ fn ended_promises(
             let program = stages.program(server)?;
             trials.push(gives_up(server, conversation, program, rules, &place));
         }
+    }
+    Ok(())
+}
+
+/// Each stage falls short of the next chapter, at the requirement and with the words that `NEXT` says. That
+/// it keeps all that comes before is examined by [`nothing_lost`].
+fn next_chapters(
+    stages: &'static Stages,
+    conversations: &[Conversation],
+    trials: &mut Vec<Trial>,
+) -> Result<()> {
+    for pair in stages.servers().windows(2) {
+        let (stage, next) = (pair[0], pair[1]);
+        let (_, wanted, cause) = NEXT
+            .into_iter()
+            .find(|(chapter, ..)| *chapter == next)
+            .ok_or_else(|| {
+                format!("tests/conversations.rs: NEXT says nothing of {next}; `cargo run -- check {next} -- PROGRAM {{addr}}` with the program of {stage} shows what to say")
+            })?;
+        let new: Vec<Conversation> = check::promised(next, conversations)
+            .into_iter()
+            .filter(|c| !c.is_promised_by(stage) && c.platform.is_here())
+            .cloned()
+            .collect();
+        let is_here = new.iter().any(|c| c.name == wanted);
+        let subject = Subject::from(stages.program(stage)?);
+        let name = format!("{stage} is told what {next} adds");
+        let trial = Trial::test(name, move || {
+            let rules = Rules {
+                patience: Some(check::PATIENCE),
+                ..strict(next)
+            };
+            for conversation in &new {
+                let mut server = subject.start(&conversation.conditions)?;
+                let Some(shortfall) = play::play(conversation, &mut server, rules).shortfall else {
+                    continue;
+                };
+                let causes = check::likely_causes(conversation, &shortfall);
+                let first = causes.first().unwrap_or(&"none");
+                let section = conversation.section.as_deref().unwrap_or("none");
+                let told = conversation.name == wanted
+                    && first.starts_with(cause)
+                    && section.starts_with(next);
+                return match told {
+                    true => Ok(()),
+                    false => Err(format!(
+                        "expected {wanted}, the cause `{cause}…` and a section of {next}, but {} falls \
+                         short, the cause is `{first}` and the section {section}\n  expected {}; {}",
+                        conversation.name, shortfall.expected, shortfall.seen
+                    )
+                    .into()),
+                };
+            }
+            Err(format!("{stage} already keeps all that {next} adds").into())
+        });
+        trials.push(trial.with_ignored_flag(!is_here));
     }
     Ok(())
 }

@@ -17,7 +17,7 @@ use wait_timeout::ChildExt;
 use crate::conversation::{Action, Conditions, Conversation};
 
 /// How long a server may take until it listens.
-pub const START: Duration = Duration::from_secs(15);
+const START: Duration = Duration::from_secs(15);
 
 /// How long to wait between two tries to connect to a server that does not say when it listens.
 const TRY_AGAIN: Duration = Duration::from_millis(20);
@@ -86,6 +86,11 @@ impl Subject {
     ///
     /// Says why it cannot be started, or what it does instead of listening.
     pub fn start(&self, conditions: &Conditions) -> Result<Server, String> {
+        self.start_within(conditions, START)
+    }
+
+    /// The same for a server that may take so long until it listens.
+    fn start_within(&self, conditions: &Conditions, within: Duration) -> Result<Server, String> {
         let Conditions {
             descriptors,
             options,
@@ -95,7 +100,7 @@ impl Subject {
                 let program = program.to_string_lossy().into_owned();
                 let mut words = vec![program, "127.0.0.1:0".to_string()];
                 words.extend_from_slice(options);
-                Server::spawn(command(&words, *descriptors), None)
+                Server::spawn(command(&words, *descriptors), None, within)
             }
             Subject::Command(words) => {
                 let addr =
@@ -110,10 +115,10 @@ impl Subject {
                         ],
                     })
                     .collect();
-                Server::spawn(command(&words, *descriptors), Some(addr))
+                Server::spawn(command(&words, *descriptors), Some(addr), within)
             }
             Subject::Addr(addr) => {
-                TcpStream::connect_timeout(addr, START)
+                TcpStream::connect_timeout(addr, within)
                     .map_err(|error| format!("cannot reach a server on {addr}: {error}"))?;
                 Ok(Server {
                     child: None,
@@ -234,11 +239,15 @@ impl Server {
     /// As [`Subject::start`].
     pub fn start_on(program: &Path, addr: &str) -> Result<Server, String> {
         let words = [program.to_string_lossy().into_owned(), addr.to_string()];
-        Server::spawn(command(&words, None), None)
+        Server::spawn(command(&words, None), None, START)
     }
 
     /// Starts a server. It says where it listens, unless that is known.
-    fn spawn(mut command: Command, addr: Option<SocketAddr>) -> Result<Server, String> {
+    fn spawn(
+        mut command: Command,
+        addr: Option<SocketAddr>,
+        within: Duration,
+    ) -> Result<Server, String> {
         let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -253,7 +262,8 @@ impl Server {
             let reports = Arc::clone(&reports);
             each_line(stderr, move |line| reports.add(line));
         }
-        let (sender, stdout) = mpsc::channel();
+        // What a server prints without end must not pile up here.
+        let (sender, stdout) = mpsc::sync_channel(1);
         if let Some(pipe) = child.stdout.take() {
             // Nobody waits for these lines any more once the server has started.
             each_line(pipe, move |line| drop(sender.send(line)));
@@ -265,20 +275,32 @@ impl Server {
             memory_at_start: None,
         };
         server.addr = match addr {
-            None => server.announced(&stdout)?,
-            Some(addr) => server.found_at(addr)?,
+            None => server.announced(&stdout, within)?,
+            Some(addr) => {
+                drop(stdout);
+                server.found_at(addr, within)?
+            }
         };
         server.memory_at_start = server.memory();
         Ok(server)
     }
 
     /// The address that the server says it listens on.
-    fn announced(&mut self, stdout: &mpsc::Receiver<Option<String>>) -> Result<SocketAddr, String> {
-        let deadline = Instant::now() + START;
+    fn announced(
+        &mut self,
+        stdout: &mpsc::Receiver<Option<String>>,
+        within: Duration,
+    ) -> Result<SocketAddr, String> {
+        let deadline = Instant::now() + within;
         let mut said = String::new();
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
-            match stdout.recv_timeout(left) {
+            // There may always be one more line.
+            let line = match left.is_zero() {
+                true => Err(mpsc::RecvTimeoutError::Timeout),
+                false => stdout.recv_timeout(left),
+            };
+            match line {
                 Ok(Some(line)) => {
                     let addr = line.strip_prefix("listening on ").map(str::parse);
                     match addr {
@@ -293,7 +315,7 @@ impl Server {
                 Err(mpsc::RecvTimeoutError::Timeout) => {
                     return Err(format!(
                         "the server did not print `listening on IP:PORT` on stdout within {} s{said}",
-                        START.as_secs()
+                        within.as_secs()
                     ));
                 }
             }
@@ -301,10 +323,10 @@ impl Server {
     }
 
     /// Waits until somebody listens there.
-    fn found_at(&mut self, addr: SocketAddr) -> Result<SocketAddr, String> {
-        let deadline = Instant::now() + START;
+    fn found_at(&mut self, addr: SocketAddr, within: Duration) -> Result<SocketAddr, String> {
+        let deadline = Instant::now() + within;
         while Instant::now() < deadline {
-            if TcpStream::connect_timeout(&addr, START).is_ok() {
+            if TcpStream::connect_timeout(&addr, within).is_ok() {
                 return Ok(addr);
             }
             if self.wait(TRY_AGAIN).is_ok() {
@@ -314,7 +336,7 @@ impl Server {
         Err(format!(
             "the command does not listen on {addr} within {} s; {ADDR} stands for the address in its \
              arguments",
-            START.as_secs()
+            within.as_secs()
         ))
     }
 
@@ -524,6 +546,34 @@ mod tests {
             let error = subject.start(&conditions).unwrap_err();
             assert!(error.ends_with(reported), "{error}");
         }
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn a_server_that_never_listens_is_waited_for_no_longer_than_that() {
+        let short = Duration::from_secs(1);
+        let start = |subject: Subject| {
+            subject
+                .start_within(&Conditions::default(), short)
+                .unwrap_err()
+        };
+        let silent = start(Subject::Command(
+            ["sleep", "1000"].map(str::to_string).to_vec(),
+        ));
+        assert!(
+            silent.starts_with("the command does not listen on 127.0.0.1:"),
+            "{silent}"
+        );
+        assert!(
+            silent.contains(" within 1 s; {addr} stands for"),
+            "{silent}"
+        );
+        // It prints its argument without end.
+        let talks = start(Subject::Program("yes".into()));
+        assert_eq!(
+            talks,
+            "the server did not print `listening on IP:PORT` on stdout within 1 s; it printed `127.0.0.1:0`"
+        );
     }
 
     #[test]
