@@ -760,6 +760,20 @@ fn said(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
+#[test]
+fn bench_refuses_to_measure_a_debug_build() {
+    if !cfg!(debug_assertions) {
+        return;
+    }
+    let output = run(&["bench", "06-disconnect"]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert_eq!(
+        said,
+        "error: a build without optimisation says nothing about speed; run `cargo run --release -- bench`\n"
+    );
+}
+
 /// The companion, built as `cargo run` builds it, beside this test.
 fn program() -> &'static Path {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();

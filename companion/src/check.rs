@@ -204,7 +204,12 @@ fn subject(examination: &Examination, stage: &str) -> Result<Subject> {
     Ok(Subject::Program(program.to_path_buf()))
 }
 
-fn resolve(addr: &str) -> Result<SocketAddr> {
+/// The address that `HOST:PORT` stands for.
+///
+/// # Errors
+///
+/// When it stands for none.
+pub fn resolve(addr: &str) -> Result<SocketAddr> {
     addr.to_socket_addrs()
         .with_context(|| format!("{addr} is no address; expected HOST:PORT"))?
         .next()

@@ -1,5 +1,6 @@
 //! What the programs and the tests of this repository share.
 
+pub mod bench;
 pub mod book;
 pub mod check;
 pub mod conversation;

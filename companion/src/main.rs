@@ -6,9 +6,11 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use companion::{
-    book,
+    bench, book,
     check::{self, Examination},
-    new, serve, stages,
+    new, serve,
+    server::Subject,
+    stages,
 };
 
 /// Reads the book with you: serves it, builds it.
@@ -52,6 +54,8 @@ enum Command {
     },
     /// Examine a server against what the book promises up to a chapter
     Check(Check),
+    /// Measure servers, and compare them
+    Bench(Bench),
 }
 
 #[derive(clap::Args)]
@@ -89,6 +93,48 @@ struct Check {
     /// Examine the server that this command starts; {addr} stands for the address
     #[arg(last = true)]
     command: Vec<String>,
+}
+
+#[derive(clap::Args)]
+struct Bench {
+    /// A server of the book, 06-disconnect for example; options of its own in one word with it
+    #[arg(required_unless_present = "addr")]
+    server: Option<String>,
+
+    /// Measure a server that runs already instead
+    #[arg(long, value_name = "HOST:PORT", conflicts_with = "server")]
+    addr: Option<String>,
+
+    /// Another server to compare it with; may be given several times
+    #[arg(long, value_name = "SERVER")]
+    against: Vec<String>,
+
+    /// One scenario only, or those whose names begin so; may be given several times [default: all]
+    #[arg(long)]
+    scenario: Vec<String>,
+
+    /// How long each measurement takes
+    #[arg(long, default_value_t = 3.0, value_parser = seconds)]
+    seconds: f64,
+
+    /// How often each is made
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..))]
+    rounds: u16,
+
+    /// One round of one second each: a first look
+    #[arg(long, conflicts_with_all = ["seconds", "rounds"])]
+    quick: bool,
+
+    /// Where to write bench.json, bench.svg, and what the servers report
+    #[arg(long, value_name = "FOLDER", default_value = "target/bench")]
+    out: PathBuf,
+}
+
+fn seconds(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(seconds) if (0.1..=3600.0).contains(&seconds) => Ok(seconds),
+        _ => Err("expected a number of seconds from 0.1 to 3600".to_string()),
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, clap::ValueEnum)]
@@ -137,6 +183,62 @@ fn examine(arguments: Check) -> ExitCode {
     }
 }
 
+/// Measures servers: status 0 when all measurements were made, 1 when one failed, 2 when nothing could
+/// be measured.
+fn measure(arguments: &Bench) -> ExitCode {
+    let measured = if cfg!(debug_assertions) {
+        Err(anyhow::anyhow!(
+            "a build without optimisation says nothing about speed; run \
+             `cargo run --release -- bench`"
+        ))
+    } else {
+        bench(arguments)
+    };
+    match measured {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("error: {}", book::one_line(&error));
+            ExitCode::from(NOT_EXAMINED)
+        }
+    }
+}
+
+fn bench(arguments: &Bench) -> anyhow::Result<bool> {
+    let scenarios = bench::scenarios(&arguments.scenario)?;
+    let mut servers = Vec::new();
+    if let Some(addr) = &arguments.addr {
+        servers.push(bench::Competitor {
+            name: addr.clone(),
+            subject: Subject::Addr(check::resolve(addr)?),
+            options: Vec::new(),
+        });
+    }
+    let names = arguments.server.iter().chain(&arguments.against);
+    servers.extend(bench::competitors(&names.cloned().collect::<Vec<_>>())?);
+    let (seconds, rounds) = match arguments.quick {
+        true => (1.0, 1),
+        false => (arguments.seconds, arguments.rounds.into()),
+    };
+    let bench = bench::Bench {
+        servers,
+        scenarios,
+        seconds,
+        rounds,
+        patience: bench::generator::PATIENCE,
+        pinned: true,
+        out: arguments.out.clone(),
+    };
+    let report = bench.run()?;
+    report.print();
+    report.write(&arguments.out)?;
+    println!(
+        "\n{} holds bench.json and bench.svg.",
+        arguments.out.display()
+    );
+    Ok(report.is_complete())
+}
+
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
@@ -147,6 +249,7 @@ fn main() -> ExitCode {
         Some(Command::Build { dir }) => build(&cli.root, dir),
         Some(Command::New { dir }) => new::new(&dir).map(|()| ExitCode::SUCCESS),
         Some(Command::Check(arguments)) => return examine(arguments),
+        Some(Command::Bench(arguments)) => return measure(&arguments),
     };
     done.unwrap_or_else(|error| {
         eprintln!("error: {}", book::one_line(&error));

@@ -89,8 +89,30 @@ impl Subject {
         self.start_within(conditions, START)
     }
 
+    /// The same, but what the server writes to stderr goes there, and the value knows nothing of it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Subject::start`].
+    pub fn start_reporting_to(
+        &self,
+        conditions: &Conditions,
+        stderr: Stdio,
+    ) -> Result<Server, String> {
+        self.start_with(conditions, stderr, START)
+    }
+
     /// The same for a server that may take so long until it listens.
     fn start_within(&self, conditions: &Conditions, within: Duration) -> Result<Server, String> {
+        self.start_with(conditions, Stdio::piped(), within)
+    }
+
+    fn start_with(
+        &self,
+        conditions: &Conditions,
+        stderr: Stdio,
+        within: Duration,
+    ) -> Result<Server, String> {
         let Conditions {
             descriptors,
             options,
@@ -100,7 +122,7 @@ impl Subject {
                 let program = program.to_string_lossy().into_owned();
                 let mut words = vec![program, "127.0.0.1:0".to_string()];
                 words.extend_from_slice(options);
-                Server::spawn(command(&words, *descriptors), None, within)
+                Server::spawn(command(&words, *descriptors), stderr, None, within)
             }
             Subject::Command(words) => {
                 let addr =
@@ -115,7 +137,7 @@ impl Subject {
                         ],
                     })
                     .collect();
-                Server::spawn(command(&words, *descriptors), Some(addr), within)
+                Server::spawn(command(&words, *descriptors), stderr, Some(addr), within)
             }
             Subject::Addr(addr) => {
                 TcpStream::connect_timeout(addr, within)
@@ -239,28 +261,32 @@ impl Server {
     /// As [`Subject::start`].
     pub fn start_on(program: &Path, addr: &str) -> Result<Server, String> {
         let words = [program.to_string_lossy().into_owned(), addr.to_string()];
-        Server::spawn(command(&words, None), None, START)
+        Server::spawn(command(&words, None), Stdio::piped(), None, START)
     }
 
     /// Starts a server. It says where it listens, unless that is known.
     fn spawn(
         mut command: Command,
+        stderr: Stdio,
         addr: Option<SocketAddr>,
         within: Duration,
     ) -> Result<Server, String> {
         let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
+            .stderr(stderr)
             .spawn()
             .map_err(|error| {
                 let program = command.get_program().display();
                 format!("cannot start {program}: {error}")
             })?;
         let reports = Arc::new(Reports::default());
-        if let Some(stderr) = child.stderr.take() {
-            let reports = Arc::clone(&reports);
-            each_line(stderr, move |line| reports.add(line));
+        match child.stderr.take() {
+            Some(stderr) => {
+                let reports = Arc::clone(&reports);
+                each_line(stderr, move |line| reports.add(line));
+            }
+            None => reports.add(None),
         }
         // What a server prints without end must not pile up here.
         let (sender, stdout) = mpsc::sync_channel(1);
@@ -357,6 +383,11 @@ impl Server {
             None => String::new(),
         };
         format!("the server ended before it listened{status}{said}{reported}")
+    }
+
+    /// The number of its process, if it was started for this.
+    pub fn id(&self) -> Option<u32> {
+        self.child.as_ref().map(Child::id)
     }
 
     /// Where it listens.

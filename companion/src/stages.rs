@@ -74,11 +74,15 @@ pub fn is_server(stage: &str) -> bool {
 
 /// The names of the servers among the stages, in the order of the book. Nothing is built for it.
 pub fn server_names() -> Vec<String> {
-    let files = fs::read_dir(root().join("code/src/bin"))
-        .into_iter()
-        .flatten();
+    servers_in("code/src/bin")
+}
+
+/// The names of the servers among the programs of a folder, in the order of the book.
+fn servers_in(folder: &str) -> Vec<String> {
+    let files = fs::read_dir(root().join(folder)).into_iter().flatten();
     let mut names: Vec<String> = files
         .flatten()
+        .filter(|file| file.path().extension().is_some_and(|end| end == "rs"))
         .filter_map(|file| Some(file.path().file_stem()?.to_str()?.to_string()))
         .filter(|name| is_server(name))
         .collect();
@@ -121,33 +125,39 @@ pub fn build() -> Result<&'static Stages, String> {
         .map_err(String::clone)
 }
 
-fn build_in(target: &Path) -> Result<Stages, String> {
-    let _lock = lock(target)
-        .map_err(|error| format!("cannot lock the folder {}: {error}", target.display()))?;
-    let cargo = cargo();
-    let output = Command::new(&cargo)
-        .args(["build", "--package", "code", "--bins", "--examples"])
-        .arg("--target-dir")
-        .arg(target)
-        .arg("--message-format=json-render-diagnostics")
-        .current_dir(root())
-        .stdin(Stdio::null())
-        .stderr(Stdio::inherit())
-        .output()
-        .map_err(|error| format!("cannot run {}: {error}", cargo.display()))?;
-    if !output.status.success() {
-        return Err(format!(
-            "the programs of the book do not build ({}); `cargo build --package code --bins \
-             --examples` shows why",
-            output.status
-        ));
+/// Builds these stages and examples with optimisation, and returns their executables in this order;
+/// Cargo's progress goes to stderr. The error names what there is.
+pub fn build_release(names: &[&str]) -> Result<Vec<PathBuf>, String> {
+    let kinds = [("--bin", "code/src/bin"), ("--example", "code/examples")];
+    let mut arguments = vec!["--release"];
+    for name in names {
+        let file = format!("{name}.rs");
+        let kind = kinds
+            .iter()
+            .find(|(_, folder)| is_server(name) && root().join(folder).join(&file).is_file());
+        let Some((kind, _)) = kind else {
+            return Err(format!(
+                "there is no server named {name}; there are: {}, {}",
+                server_names().join(", "),
+                servers_in("code/examples").join(", ")
+            ));
+        };
+        arguments.extend([kind, name]);
     }
-    let messages = String::from_utf8_lossy(&output.stdout);
-    let artifacts: Vec<Value> = messages
-        .lines()
-        .filter_map(|line| serde_json::from_str(line).ok())
-        .filter(|message: &Value| message["reason"] == "compiler-artifact")
-        .collect();
+    let target = root().join("target").join("stages");
+    let _lock = lock(&target)?;
+    let artifacts = cargo_build(&target, &arguments)?;
+    let mut built = executables(&artifacts, "bin");
+    built.extend(executables(&artifacts, "example"));
+    names
+        .iter()
+        .map(|name| find(&built, "program", name).map(Path::to_path_buf))
+        .collect()
+}
+
+fn build_in(target: &Path) -> Result<Stages, String> {
+    let _lock = lock(target)?;
+    let artifacts = cargo_build(target, &["--bins", "--examples"])?;
     let deps = artifacts
         .iter()
         .flat_map(files)
@@ -166,12 +176,44 @@ fn build_in(target: &Path) -> Result<Stages, String> {
     })
 }
 
+/// Builds programs of the package `code`, and returns what Cargo says of each artifact.
+fn cargo_build(target: &Path, arguments: &[&str]) -> Result<Vec<Value>, String> {
+    let cargo = cargo();
+    let output = Command::new(&cargo)
+        .args(["build", "--package", "code"])
+        .args(arguments)
+        .arg("--target-dir")
+        .arg(target)
+        .arg("--message-format=json-render-diagnostics")
+        .current_dir(root())
+        .stdin(Stdio::null())
+        .stderr(Stdio::inherit())
+        .output()
+        .map_err(|error| format!("cannot run {}: {error}", cargo.display()))?;
+    if !output.status.success() {
+        return Err(format!(
+            "the programs of the book do not build ({}); `cargo build --package code {}` shows why",
+            output.status,
+            arguments.join(" ")
+        ));
+    }
+    Ok(String::from_utf8_lossy(&output.stdout)
+        .lines()
+        .filter_map(|line| serde_json::from_str(line).ok())
+        .filter(|message: &Value| message["reason"] == "compiler-artifact")
+        .collect())
+}
+
 /// Keeps a second process, a test beside `cargo run -- check`, from building and tidying in between.
-fn lock(target: &Path) -> io::Result<File> {
-    fs::create_dir_all(target)?;
-    let file = File::create(target.join("lock"))?;
-    file.lock()?;
-    Ok(file)
+fn lock(target: &Path) -> Result<File, String> {
+    let lock = || {
+        fs::create_dir_all(target)?;
+        let file = File::create(target.join("lock"))?;
+        file.lock()?;
+        Ok(file)
+    };
+    lock()
+        .map_err(|error: io::Error| format!("cannot lock the folder {}: {error}", target.display()))
 }
 
 /// Removes the libraries of earlier builds: another `Cargo.lock`, another compiler, other flags.

@@ -1,0 +1,222 @@
+//! What the system tells about the machine, and about what a server has used of it.
+//!
+//! Processor time and memory of another process are known on Linux only, and so is where it runs.
+
+use std::{
+    fs,
+    time::{Duration, Instant, SystemTime},
+};
+
+use serde_json::{Value, json};
+
+/// The processors that a measurement uses: one for the server, another for the clients.
+#[derive(Clone, Copy, Debug)]
+pub struct Cores {
+    /// Where the server runs.
+    pub server: usize,
+    /// Where the generator runs.
+    pub generator: usize,
+}
+
+impl Cores {
+    /// Two processors that this process may use, if there are two and the system lets us choose.
+    pub fn choose() -> Option<Cores> {
+        #[cfg(target_os = "linux")]
+        {
+            use rustix::thread::{CpuSet, sched_getaffinity};
+            let allowed = sched_getaffinity(None).ok()?;
+            let mut cores = (0..CpuSet::MAX_CPU).filter(|&core| allowed.is_set(core));
+            let (server, generator) = (cores.next()?, cores.next_back()?);
+            Some(Cores { server, generator })
+        }
+        #[cfg(not(target_os = "linux"))]
+        None
+    }
+}
+
+/// Keeps this thread on a few processors for as long as the value lives; what it starts meanwhile stays
+/// there for ever.
+pub struct Pinned {
+    #[cfg(target_os = "linux")]
+    before: Option<rustix::thread::CpuSet>,
+}
+
+/// Keeps this thread on one processor, if there is one to keep it on.
+pub fn pin(core: Option<usize>) -> Pinned {
+    #[cfg(target_os = "linux")]
+    {
+        use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+        let before = core.and_then(|core| {
+            let before = sched_getaffinity(None).ok()?;
+            let mut one = CpuSet::new();
+            one.set(core);
+            sched_setaffinity(None, &one).ok()?;
+            Some(before)
+        });
+        Pinned { before }
+    }
+    #[cfg(not(target_os = "linux"))]
+    {
+        let _ = core;
+        Pinned {}
+    }
+}
+
+impl Drop for Pinned {
+    fn drop(&mut self) {
+        #[cfg(target_os = "linux")]
+        if let Some(before) = &self.before {
+            // It was allowed before, so it is allowed now.
+            let _ = rustix::thread::sched_setaffinity(None, before);
+        }
+    }
+}
+
+/// Allows as many open descriptors as the system lets us have, and says how many; a server that is
+/// started afterwards may have as many.
+pub fn raise_descriptor_limit() -> u64 {
+    #[cfg(unix)]
+    {
+        use rustix::process::{Resource, getrlimit, setrlimit};
+        let mut limit = getrlimit(Resource::Nofile);
+        limit.current = limit.maximum;
+        // Some systems have a lower limit than the one they state; what is in force counts.
+        let _ = setrlimit(Resource::Nofile, limit);
+        getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
+    }
+    #[cfg(not(unix))]
+    u64::MAX
+}
+
+/// The process of a server.
+#[derive(Clone, Copy, Debug)]
+pub struct Process {
+    id: Option<u32>,
+}
+
+impl Process {
+    /// The process with this number, if there is one that we may look at.
+    pub fn new(id: Option<u32>) -> Process {
+        Process { id }
+    }
+
+    /// The processor time that it has used, in seconds.
+    pub fn cpu(&self) -> Option<f64> {
+        #[cfg(target_os = "linux")]
+        {
+            let stat = fs::read_to_string(format!("/proc/{}/stat", self.id?)).ok()?;
+            // The second field is the name in brackets, which may hold spaces; the 14th and 15th are
+            // the times in the program and in the system.
+            let (_, fields) = stat.rsplit_once(") ")?;
+            let mut fields = fields.split(' ').skip(11);
+            let mut ticks = || fields.next()?.parse::<f64>().ok();
+            let ticks = ticks()? + ticks()?;
+            Some(ticks / rustix::param::clock_ticks_per_second() as f64)
+        }
+        #[cfg(not(target_os = "linux"))]
+        None
+    }
+
+    /// The memory that it has now, in bytes.
+    pub fn memory(&self) -> Option<f64> {
+        self.status("VmRSS:")
+    }
+
+    /// The most memory that it ever had, in bytes.
+    pub fn most_memory(&self) -> Option<f64> {
+        self.status("VmHWM:")
+    }
+
+    fn status(&self, field: &str) -> Option<f64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.id?)).ok()?;
+        let line = status.lines().find_map(|line| line.strip_prefix(field))?;
+        let kilobytes: f64 = line.trim().strip_suffix(" kB")?.parse().ok()?;
+        Some(kilobytes * 1024.0)
+    }
+}
+
+/// The processor time that this thread has used.
+fn own_cpu() -> Option<Duration> {
+    #[cfg(unix)]
+    {
+        let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+        Duration::try_from(time).ok()
+    }
+    #[cfg(not(unix))]
+    None
+}
+
+/// What a span of time has cost the server and the generator.
+pub struct Meter {
+    server: Process,
+    start: Instant,
+    server_cpu: Option<f64>,
+    own_cpu: Option<Duration>,
+}
+
+/// What a [`Meter`] has found.
+#[derive(Clone, Copy, Debug)]
+pub struct Spent {
+    /// How long it was, in seconds.
+    pub seconds: f64,
+    /// The processor time of the server, in seconds.
+    pub server: Option<f64>,
+    /// The processor time of the generator, in seconds.
+    pub generator: Option<f64>,
+}
+
+impl Meter {
+    /// Begins to measure.
+    pub fn start(server: Process) -> Meter {
+        Meter {
+            server,
+            server_cpu: server.cpu(),
+            own_cpu: own_cpu(),
+            start: Instant::now(),
+        }
+    }
+
+    /// What the time since the start has cost.
+    pub fn spent(&self) -> Spent {
+        let seconds = self.start.elapsed().as_secs_f64();
+        let own = own_cpu().zip(self.own_cpu).map(|(now, then)| now - then);
+        let server = self.server.cpu().zip(self.server_cpu);
+        Spent {
+            seconds,
+            server: server.map(|(now, then)| now - then),
+            generator: own.map(|own| own.as_secs_f64()),
+        }
+    }
+}
+
+/// The machine and the date, for the record.
+pub fn description(cores: Option<Cores>) -> Value {
+    let model = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = model
+        .lines()
+        .find_map(|line| line.strip_prefix("model name")?.split_once(": "))
+        .map(|(_, model)| model.trim().to_string());
+    json!({
+        "date": httpdate::fmt_http_date(SystemTime::now()),
+        "processor": model,
+        "processors": std::thread::available_parallelism().map(usize::from).ok(),
+        "kernel": kernel(),
+        "pinned": cores.map(|cores| json!({ "server": cores.server, "generator": cores.generator })),
+    })
+}
+
+fn kernel() -> String {
+    #[cfg(unix)]
+    {
+        let name = rustix::system::uname();
+        let part = |part: &std::ffi::CStr| part.to_string_lossy().into_owned();
+        [
+            part(name.sysname()),
+            part(name.release()),
+            part(name.machine()),
+        ]
+        .join(" ")
+    }
+    #[cfg(not(unix))]
+    std::env::consts::OS.to_string()
+}
