@@ -621,7 +621,8 @@ fn new_makes_a_project_that_compiles_and_can_be_examined() {
 #[test]
 fn check_watches_the_files_of_a_project() {
     let folder = TempDir::new().expect("a folder can be made");
-    let dir = folder.path().join("my-chat");
+    // Its program has a name of its own in the target folder that the tests share.
+    let dir = folder.path().join("watched-chat");
     assert_eq!(run(&["new", text(&dir)]).status.code(), Some(0));
     write(&dir, "src/main.rs", "fn main() {}\n");
     let child = Command::new(program())
