@@ -78,6 +78,31 @@ fn more_arguments_than_one_are_refused() {
     }
 }
 
+/// Somebody may have this port already; then the server says that it cannot have it.
+#[test]
+fn without_an_argument_it_is_port_8080_of_loopback() {
+    for (name, program) in servers() {
+        let mut server = Command::new(program)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(server.stdout.take().unwrap())
+            .read_line(&mut line)
+            .unwrap();
+        server.kill().unwrap();
+        let refusal = server.wait_with_output().unwrap().stderr;
+        let refusal = String::from_utf8_lossy(&refusal);
+        assert!(
+            line == "listening on 127.0.0.1:8080\n"
+                || refusal.starts_with("error: cannot listen on 127.0.0.1:8080: "),
+            "{name}: {line}{refusal}"
+        );
+    }
+}
+
 #[test]
 fn stdout_is_one_line_with_the_port_that_it_got() {
     for (name, program) in servers() {

@@ -127,12 +127,16 @@ fn accept(
         let index = router.vacant();
         let both = Interest::READABLE | Interest::WRITABLE;
         poll.registry().register(&mut stream, Token(index), both)?;
-        router.connections[index] = Some(Connection::new(stream));
+        let connection = Connection::new(router.accepted, stream);
+        router.accepted += 1;
+        router.connections[index] = Some(connection);
     }
 }
 
 /// One client.
 struct Connection {
+    /// How many were accepted before it.
+    number: u64,
     stream: TcpStream,
     /// `from NAME: `, once the name is known.
     from: Option<String>,
@@ -153,8 +157,9 @@ struct Connection {
 }
 
 impl Connection {
-    fn new(stream: TcpStream) -> Connection {
+    fn new(number: u64, stream: TcpStream) -> Connection {
         Connection {
+            number,
             stream,
             from: None,
             partial: Vec::new(),
@@ -193,6 +198,8 @@ impl Connection {
 struct Router {
     connections: Vec<Option<Connection>>,
     vacant: Vec<usize>,
+    /// How many connections there have been.
+    accepted: u64,
     names: HashMap<String, usize>,
     /// The connections that have something to write.
     unwritten: Vec<usize>,
@@ -305,7 +312,15 @@ impl Router {
         }
     }
 
+    /// Gives the name to this connection, unless a newer one has it.
     fn log_in(&mut self, index: usize, name: &str) {
+        let number =
+            |index: usize| self.connections[index].as_ref().map(|c| c.number);
+        if let Some(&holder) = self.names.get(name)
+            && number(holder) > number(index)
+        {
+            return self.leave(index);
+        }
         if let Some(connection) = &mut self.connections[index] {
             connection.from = Some(format!("from {name}: "));
         }

@@ -369,7 +369,7 @@ impl Stage<'_> {
                 let status = self
                     .server
                     .wait(within)
-                    .map_err(|seen| missed("the server ends", seen))?;
+                    .map_err(|seen| missed("the server ends", seen + self.and_listens()))?;
                 if status.code() != Some(*wanted) {
                     return Err(missed(
                         format!("exit status {wanted}"),
@@ -407,6 +407,14 @@ impl Stage<'_> {
             }
         }
         false
+    }
+
+    /// What a server that does not end does meanwhile; it tells where it is stuck.
+    fn and_listens(&self) -> &'static str {
+        match TcpStream::connect_timeout(&self.server.addr(), LAST_TRY) {
+            Ok(_) => " and takes connections",
+            Err(_) => " and takes no connections",
+        }
     }
 
     fn signal(&self, signal: Signal) -> Result<(), Missed> {

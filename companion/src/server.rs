@@ -494,6 +494,7 @@ impl Server {
             let left = deadline.saturating_duration_since(Instant::now());
             if lines.ended || left.is_zero() {
                 return Err(match new {
+                    [] if lines.ended => "it reports nothing, and ends".to_string(),
                     [] => "it reports nothing".to_string(),
                     [.., last] if new.len() > 5 => {
                         format!("it reports {} other lines, the last `{last}`", new.len())
