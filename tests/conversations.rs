@@ -277,7 +277,7 @@ fn falls_short(conversation: &Conversation, outcome: Outcome) -> std::result::Re
 fn is_about_messages(action: &Action) -> bool {
     matches!(
         action,
-        Action::Receives { .. } | Action::SeesEnd | Action::Joins
+        Action::Receives { .. } | Action::IsTold { .. } | Action::SeesEnd | Action::Joins
     )
 }
 

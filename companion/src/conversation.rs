@@ -186,6 +186,14 @@ pub enum Action {
         /// How many times it comes.
         times: usize,
     },
+    /// The client's next line begins with these words; the others are the server's own. As many such
+    /// lines come as it says.
+    IsTold {
+        /// The words.
+        words: String,
+        /// How many times.
+        times: usize,
+    },
     /// The client's next line is any at all.
     ReceivesAnything,
     /// The client's next lines are those of several series, each in its own order, however mixed.
@@ -255,7 +263,9 @@ impl Conversation {
                         *bytes = replace(text).into_bytes();
                     }
                 }
-                Action::Receives { line, .. } | Action::Reports(line) => *line = replace(line),
+                Action::Receives { line, .. }
+                | Action::IsTold { words: line, .. }
+                | Action::Reports(line) => *line = replace(line),
                 Action::ReceivesMixed(series) => {
                     series
                         .iter_mut()
@@ -612,7 +622,7 @@ fn push_steps(
     let known: &[&str] = match verb {
         "sends" | "writes" => &["times", "padded-to", "each-byte", "may-fail", "within"],
         "receives" => &["times", "padded-to", "within", "proves"],
-        "receives-mixed" => &["times", "within", "proves"],
+        "receives-mixed" | "is-told" => &["times", "within", "proves"],
         "has-grown" => &["less-than", "proves"],
         _ => &["within", "proves"],
     };
@@ -691,6 +701,10 @@ fn push_steps(
                 line: padded(argument()?),
                 times,
             },
+            "is-told" => Action::IsTold {
+                words: argument()?,
+                times,
+            },
             "receives-anything" => Action::ReceivesAnything,
             "receives-mixed" => Action::ReceivesMixed(
                 arguments
@@ -710,7 +724,7 @@ fn push_steps(
                 return Err(source.error(
                     node,
                     format!(
-                        "a client cannot `{verb}`; it connects, joins, sends, writes, receives, \
+                        "a client cannot `{verb}`; it connects, joins, sends, writes, receives, is-told, \
                          receives-anything, receives-mixed, finishes, leaves, resets, sees-end"
                     ),
                 ));

@@ -238,6 +238,18 @@ impl Stage<'_> {
                 }
                 self.note(who, '<', &counted(&shown(line.as_bytes()), *times));
             }
+            Action::IsTold { words, times } => {
+                let client = self.client(who)?;
+                let mut line = String::new();
+                for _ in 0..*times {
+                    let left = deadline.saturating_duration_since(Instant::now());
+                    line = client.expect_words(words, left)?;
+                }
+                match times {
+                    1 => self.note(who, '<', &shown(line.as_bytes())),
+                    times => self.note(who, '<', &counted(&format!("{words} …"), *times)),
+                }
+            }
             Action::ReceivesAnything => match self.client(who)?.line(within)? {
                 Some(line) => self.note(who, '<', &line),
                 None => return Err(missed("a line", "the connection ended")),
@@ -561,14 +573,33 @@ impl Client {
             true => self.any_line(within),
             false => self.line(within),
         };
-        let seen = match line {
-            Ok(Some(line)) if line == wanted => return Ok(line),
-            Ok(Some(line)) => format!("the line is `{}`", shown(line.as_bytes())),
-            Ok(None) => "the connection ended".to_string(),
-            Err(Missed { seen, .. }) => seen,
-        };
-        Err(missed(format!("`{}`", shown(wanted.as_bytes())), seen))
+        let expected = format!("`{}`", shown(wanted.as_bytes()));
+        expect(line, |line| line == wanted, expected)
     }
+
+    /// Expects a line that begins with these words.
+    fn expect_words(&mut self, words: &str, within: Duration) -> Result<String, Missed> {
+        let begins = |line: &str| {
+            let rest = line.strip_prefix(words);
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(' '))
+        };
+        expect(self.line(within), begins, format!("`{words} …`"))
+    }
+}
+
+/// The line, if it is what is expected.
+fn expect(
+    line: Result<Option<String>, Missed>,
+    fits: impl Fn(&str) -> bool,
+    expected: String,
+) -> Result<String, Missed> {
+    let seen = match line {
+        Ok(Some(line)) if fits(&line) => return Ok(line),
+        Ok(Some(line)) => format!("the line is `{}`", shown(line.as_bytes())),
+        Ok(None) => "the connection ended".to_string(),
+        Err(Missed { seen, .. }) => seen,
+    };
+    Err(missed(expected, seen))
 }
 
 fn counted(text: &str, times: usize) -> String {
@@ -690,5 +721,34 @@ alice  < from alice: hello
         );
         let shortfall = outcome.shortfall.unwrap();
         assert_eq!(shortfall.seen, "the line is `error no-colon no colon`");
+    }
+
+    #[test]
+    fn what_the_server_says_is_compared_by_its_first_words() {
+        let told = |words: &str| {
+            let text = format!(
+                r#"conversation "c" since="08-names" {{
+                    about "…"
+                    alice joins
+                    alice sends "no colon"
+                    alice sends "none here either"
+                    alice is-told "{words}" times=2
+                }}"#
+            );
+            played(&text, Version::Two)
+        };
+        let outcome = told("error no-colon");
+        assert!(outcome.shortfall.is_none());
+        assert!(
+            outcome
+                .transcript
+                .ends_with("alice  < error no-colon …  (2 times)\n"),
+            "{}",
+            outcome.transcript
+        );
+        for words in ["error no", "error no-colon no"] {
+            let shortfall = told(words).shortfall.unwrap();
+            assert_eq!(shortfall.expected, format!("`{words} …`"));
+        }
     }
 }
