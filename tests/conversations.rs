@@ -187,12 +187,14 @@ fn impatient(stage: &str) -> Rules {
     }
 }
 
-/// The stage that an example belongs to: the one with its number.
+/// The stage that an example belongs to: the one with its number. Of a server and a client, it is the
+/// one of its kind.
 fn stage_of<'a>(stages: &'a Stages, example: &str) -> Result<&'a str> {
     stages
         .names()
         .into_iter()
-        .find(|stage| stage[..3] == example[..3])
+        .filter(|stage| stage[..3] == example[..3])
+        .max_by_key(|stage| stages::is_server(stage) == stages::is_server(example))
         .ok_or_else(|| {
             format!(
                 "code/examples/{example}.rs: there is no stage {}…",

@@ -23,7 +23,7 @@ fn servers() -> Vec<(String, PathBuf)> {
         .map(|name| (name, stages.example(name)));
     programs
         .chain(examples)
-        .filter(|(name, _)| !name.starts_with("07"))
+        .filter(|(name, _)| stages::is_server(name) && !name.starts_with("07"))
         .map(|(name, program)| (name.to_string(), program.unwrap().to_path_buf()))
         .collect()
 }

@@ -522,15 +522,10 @@ fn names(program: &Program) -> Vec<(usize, String)> {
     names
 }
 
-/// Chapters with the stages whose names they share, in every language.
+/// The chapters of all stages, in every language.
 fn stage_chapters(book: &Book) -> impl Iterator<Item = (&Chapter, &Program)> {
-    book.chapters().filter_map(|chapter| {
-        let stage = book
-            .stages
-            .iter()
-            .find(|stage| stage.name == chapter.name)?;
-        Some((chapter, stage))
-    })
+    let stages = |language| stages_of(book, language);
+    book.languages.iter().flat_map(stages)
 }
 
 /// Chapters that the summary leaves out or makes up.
@@ -575,7 +570,7 @@ fn pairs(book: &Book) -> Vec<Problem> {
     let mut problems = Vec::new();
     for language in &book.languages {
         for stage in &book.stages {
-            if !language.chapters.iter().any(|c| c.name == stage.name) {
+            if chapter_of(language, stage).is_none() {
                 let what = format!("has no chapter src/{}/{}.md", language.name, stage.name);
                 problems.push(stage.problem(0, what));
             }
@@ -613,7 +608,7 @@ fn headings(book: &Book) -> Vec<Problem> {
             problems.push(language.summary.problem(0, what));
             continue;
         };
-        for (chapter, _) in stages_of(book, language) {
+        for chapter in chapters_of_stages(book, language) {
             let found: Vec<_> = chapter
                 .headings()
                 .into_iter()
@@ -634,17 +629,34 @@ fn headings(book: &Book) -> Vec<Problem> {
     problems
 }
 
+/// Stages and their chapters.
 fn stages_of<'a>(
     book: &'a Book,
     language: &'a Language,
 ) -> impl Iterator<Item = (&'a Chapter, &'a Program)> {
-    language.chapters.iter().filter_map(|chapter| {
-        let stage = book
-            .stages
-            .iter()
-            .find(|stage| stage.name == chapter.name)?;
-        Some((chapter, stage))
-    })
+    let stages = book.stages.iter();
+    stages.filter_map(|stage| Some((chapter_of(language, stage)?, stage)))
+}
+
+/// The chapter of a stage: the one of its name, or else the one of its number. A client of a new version
+/// of the protocol belongs to the chapter of the server that speaks it first.
+fn chapter_of<'a>(language: &'a Language, stage: &Program) -> Option<&'a Chapter> {
+    let chapters = || language.chapters.iter();
+    let number = number_of(&stage.name);
+    let numbered = |chapter: &&Chapter| number.is_some() && number_of(&chapter.name) == number;
+    chapters()
+        .find(|chapter| chapter.name == stage.name)
+        .or_else(|| chapters().find(numbered))
+}
+
+/// The chapters of stages, each once.
+fn chapters_of_stages<'a>(
+    book: &'a Book,
+    language: &'a Language,
+) -> impl Iterator<Item = &'a Chapter> {
+    let mut seen = HashSet::new();
+    let chapters = stages_of(book, language).map(|(chapter, _)| chapter);
+    chapters.filter(move |chapter| seen.insert(&chapter.name))
 }
 
 /// The bytes of a chapter below one of its five headings, up to the next heading of that level.
@@ -665,7 +677,7 @@ fn exercises(book: &Book) -> Vec<Problem> {
         let Some(wanted) = headings_of(language) else {
             continue;
         };
-        for (chapter, stage) in stages_of(book, language) {
+        for chapter in chapters_of_stages(book, language) {
             // Without its heading, another check has said so.
             let Some(section) = section(chapter, wanted[3]) else {
                 continue;
@@ -686,7 +698,7 @@ fn exercises(book: &Book) -> Vec<Problem> {
                     let what = "this exercise has no hint; put one into `<details>`";
                     problems.push(chapter.problem(line, what));
                 }
-                let number = number_of(&stage.name).unwrap_or_default();
+                let number = number_of(&chapter.name).unwrap_or_default();
                 let own = |example: &&str| example.starts_with(&format!("{number}-"));
                 if !examples_in(text).iter().any(own) {
                     let what = format!(
@@ -708,8 +720,7 @@ fn exercises(book: &Book) -> Vec<Problem> {
         }
         for example in &book.examples {
             let number = number_of(&example.name);
-            let chapter = stages_of(book, language)
-                .map(|(chapter, _)| chapter)
+            let chapter = chapters_of_stages(book, language)
                 .find(|chapter| number.is_some() && number_of(&chapter.name) == number);
             let Some(chapter) = chapter else {
                 let what = "is numbered like no chapter; name it NN-name.rs after its chapter";

@@ -350,6 +350,38 @@ fn program_without_a_chapter() {
     );
 }
 
+/// A second program of chapter 02, with this after its anchor.
+fn second_program(end: &str) -> Fixture {
+    let program = "//! Stage 02.\n// ANCHOR: own\nfn main() {}\n// ANCHOR_END: own\n";
+    let include = "{{#rustdoc_include ../../code/src/bin/02-whisper.rs:own}}";
+    Fixture::new()
+        .write("code/src/bin/02-whisper.rs", &format!("{program}{end}"))
+        .edit(
+            "src/en/02-loud.md",
+            "## Why",
+            &format!("```rust,no_run\n{include}\n```\n\n## Why"),
+        )
+}
+
+#[test]
+fn line_of_a_second_program_outside_the_anchor() {
+    fails(
+        unshown,
+        second_program("fn other() {}\n"),
+        "code/src/bin/02-whisper.rs:5: src/en/02-loud.md does not show this line (`fn other() {}`)",
+    );
+}
+
+#[test]
+fn difference_of_a_second_program_not_shown() {
+    fails(
+        diff_sections,
+        second_program(""),
+        "src/en/02-loud.md:24: `## What changed` does not show the difference; write a fence ```diff \
+         around `{{#include ../../code/diffs/02-whisper.diff}}`",
+    );
+}
+
 #[test]
 fn misspelt_heading() {
     let book = Fixture::new().edit("src/en/02-loud.md", "## Break it", "## Breaking it");
