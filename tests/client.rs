@@ -1,5 +1,5 @@
-//! The client of chapter 07 against every server from chapter 04 on, in a pipe and in a terminal, and
-//! the solutions of its exercises.
+//! The clients of the book against the servers that they are made for, in a pipe and in a terminal, and
+//! the solutions of their exercises.
 
 use std::{
     io::{BufRead, BufReader, Read, Write},
@@ -10,11 +10,15 @@ use std::{
 
 use companion::{
     server::{Server, Signal, Subject, free_addr},
-    stages::{self, Stages},
+    stages::{self, Stages, Version},
 };
 
-/// The first stage whose clients can reach each other.
-const FIRST: &str = "04-broker";
+/// The clients, each with the first server that it works with, and with the first of these that closes
+/// the connection of a client that has finished sending.
+const CLIENTS: [(&str, &str, &str); 2] = [
+    ("07-client", "04-broker", "06-disconnect"),
+    ("08-client", "08-names", "08-names"),
+];
 /// The first stage that closes the connection of a client that has finished sending.
 const FIRST_THAT_CLOSES: &str = "06-disconnect";
 
@@ -28,14 +32,44 @@ fn server(stage: &str) -> Server {
         .unwrap()
 }
 
-fn servers() -> Vec<&'static str> {
-    let mut names = stages().names();
-    names.retain(|name| *name >= FIRST && !name.ends_with("client"));
-    names
+/// Each client with each server that it works with.
+fn pairs() -> Vec<(&'static Path, &'static str)> {
+    let servers = stages().servers();
+    let pairs = CLIENTS.iter().flat_map(|(client, first, _)| {
+        let servers = servers.iter().filter(move |server| *server >= first);
+        servers.map(move |server| (program(client), *server))
+    });
+    pairs.collect()
 }
 
-fn client() -> &'static Path {
-    stages().program("07-client").unwrap()
+/// Each client with one server that it works with, and that closes.
+fn clients() -> Vec<(&'static Path, &'static str)> {
+    let clients = CLIENTS.iter();
+    clients
+        .map(|(client, _, server)| (program(client), *server))
+        .collect()
+}
+
+fn program(name: &str) -> &'static Path {
+    stages().program(name).unwrap()
+}
+
+/// What a server of this stage says to who logs in.
+fn welcome(stage: &str, name: &str) -> String {
+    match stages::version(stage) {
+        Version::One => String::new(),
+        Version::Two => format!("welcome {name}\n"),
+    }
+}
+
+/// Reads the lines that begin each session, and the one that tells bob that he is in.
+fn read_until_in(stdout: &mut impl BufRead, stage: &str) {
+    let wanted = welcome(stage, "bob") + "from bob: am I in?\n";
+    let mut seen = String::new();
+    for _ in wanted.lines() {
+        stdout.read_line(&mut seen).unwrap();
+    }
+    assert_eq!(seen.replace("\r\n", "\n"), wanted, "{stage}");
 }
 
 fn start(program: &Path, arguments: &[&str]) -> Child {
@@ -70,14 +104,16 @@ fn assert_output(output: &Output, status: i32, stdout: &str, stderr: &str) {
 
 #[test]
 fn in_a_pipe_every_reply_is_printed_and_nothing_else() {
-    for stage in servers() {
+    for (program, stage) in pairs() {
         let server = server(stage);
         let addr = server.addr().to_string();
-        let mut client = start(client(), &[&addr]);
+        let mut client = start(program, &[&addr]);
         say(&mut client, "bob\nbob: 1\nbob: 2\n");
+        let wanted = welcome(stage, "bob") + "from bob: 1\nfrom bob: 2\n";
         let mut lines = BufReader::new(client.stdout.take().unwrap()).lines();
-        assert_eq!(lines.next().unwrap().unwrap(), "from bob: 1", "{stage}");
-        assert_eq!(lines.next().unwrap().unwrap(), "from bob: 2", "{stage}");
+        for line in wanted.lines() {
+            assert_eq!(lines.next().unwrap().unwrap(), line, "{stage}");
+        }
         if stage < FIRST_THAT_CLOSES {
             // Such a server leaves the client waiting for the end.
             client.kill().unwrap();
@@ -89,78 +125,85 @@ fn in_a_pipe_every_reply_is_printed_and_nothing_else() {
     }
 }
 
-/// What chapter 07 shows of the client in a pipe.
+/// What the chapters show of each client in a pipe.
 #[test]
 #[cfg(unix)]
 fn the_transcript_is_what_the_client_prints() {
-    let server = server(FIRST_THAT_CLOSES);
-    let addr = server.addr().to_string();
-    let mut transcript = String::new();
-    for (shell, input) in [
-        (r"printf 'bob\nbob: 1\nbob: 2\n' |", "bob\nbob: 1\nbob: 2\n"),
-        (r"printf '' |", ""),
-    ] {
-        let output = run(client(), &[&addr], input);
-        transcript += &format!("$ {shell} cargo run -q --bin 07-client\n");
-        transcript += &String::from_utf8(output.stdout).unwrap();
-        transcript += &String::from_utf8(output.stderr).unwrap();
-        transcript += &format!("$ echo $?\n{}\n", output.status.code().unwrap());
+    let inputs = [
+        ["bob\nbob: 1\nbob: 2\n", ""],
+        ["bob\nbob: 1\ncarol: 2\n", "bob!\n"],
+    ];
+    for ((client, _, stage), inputs) in CLIENTS.into_iter().zip(inputs) {
+        let server = server(stage);
+        let addr = server.addr().to_string();
+        let mut transcript = String::new();
+        for input in inputs {
+            let output = run(program(client), &[&addr], input);
+            let shown = input.replace('\n', "\\n");
+            transcript += &format!("$ printf '{shown}' | cargo run -q --bin {client}\n");
+            transcript += &String::from_utf8(output.stdout).unwrap();
+            transcript += &String::from_utf8(output.stderr).unwrap();
+            transcript += &format!("$ echo $?\n{}\n", output.status.code().unwrap());
+        }
+        let file = stages::root().join(format!("code/transcripts/{client}/in-a-pipe.txt"));
+        expect_test::expect_file![file].assert_eq(&transcript);
     }
-    let file = stages::root().join("code/transcripts/07-client/in-a-pipe.txt");
-    expect_test::expect_file![file].assert_eq(&transcript);
 }
 
 #[test]
 fn no_reply_is_lost_at_the_end_of_input() {
-    for stage in servers() {
+    for (program, stage) in pairs() {
         if stage < FIRST_THAT_CLOSES {
             continue;
         }
         let server = server(stage);
         let addr = server.addr().to_string();
         let sent: String = (1..=500).map(|n| format!("bob: {n}\n")).collect();
-        let wanted: String = (1..=500).map(|n| format!("from bob: {n}\n")).collect();
+        let replies: String = (1..=500).map(|n| format!("from bob: {n}\n")).collect();
+        let wanted = welcome(stage, "bob") + &replies;
         for _ in 0..20 {
-            assert_output(&run(client(), &[&addr, "bob"], &sent), 0, &wanted, "");
+            assert_output(&run(program, &[&addr, "bob"], &sent), 0, &wanted, "");
         }
     }
 }
 
 #[test]
 fn a_last_line_without_its_end_is_sent() {
-    let server = server(FIRST_THAT_CLOSES);
-    let addr = server.addr().to_string();
-    let output = run(client(), &[&addr, "bob"], "bob: 1\r\nbob: 2");
-    assert_output(&output, 0, "from bob: 1\nfrom bob: 2\n", "");
+    for (program, stage) in clients() {
+        let server = server(stage);
+        let addr = server.addr().to_string();
+        let output = run(program, &[&addr, "bob"], "bob: 1\r\nbob: 2");
+        let wanted = welcome(stage, "bob") + "from bob: 1\nfrom bob: 2\n";
+        assert_output(&output, 0, &wanted, "");
+    }
 }
 
 #[test]
 fn a_server_that_cannot_be_reached_is_one_line_and_status_1() {
-    let free = TcpListener::bind("127.0.0.1:0").unwrap();
-    let addr = free.local_addr().unwrap().to_string();
-    drop(free);
-    let output = run(client(), &[&addr, "bob"], "");
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(1));
-    assert_eq!(stderr.lines().count(), 1, "{stderr}");
-    assert!(
-        stderr.starts_with(&format!("error: cannot reach a server on {addr}: ")),
-        "{stderr}"
-    );
+    for (program, _) in clients() {
+        let free = TcpListener::bind("127.0.0.1:0").unwrap();
+        let addr = free.local_addr().unwrap().to_string();
+        drop(free);
+        let output = run(program, &[&addr, "bob"], "");
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1));
+        assert_eq!(stderr.lines().count(), 1, "{stderr}");
+        assert!(
+            stderr.starts_with(&format!("error: cannot reach a server on {addr}: ")),
+            "{stderr}"
+        );
+    }
 }
 
 #[test]
 fn a_server_that_closes_before_our_end_of_input_is_one_line_and_status_1() {
-    for stage in servers() {
+    for (program, stage) in pairs() {
         let server = server(stage);
         let addr = server.addr().to_string();
-        let mut client = start(client(), &[&addr, "bob"]);
+        let mut client = start(program, &[&addr, "bob"]);
         let mut stdin = client.stdin.take().unwrap();
         stdin.write_all(b"bob: am I in?\n").unwrap();
-        let mut stdout = BufReader::new(client.stdout.take().unwrap());
-        let mut line = String::new();
-        stdout.read_line(&mut line).unwrap();
-        assert_eq!(line.trim_end(), "from bob: am I in?", "{stage}");
+        read_until_in(&mut BufReader::new(client.stdout.as_mut().unwrap()), stage);
         drop(server);
         let mut stderr = String::new();
         client
@@ -185,35 +228,34 @@ fn a_server_that_closes_before_our_end_of_input_is_one_line_and_status_1() {
 #[test]
 #[cfg(unix)]
 fn a_server_that_is_stopped_is_one_line_and_status_1() {
-    let server = server(FIRST_THAT_CLOSES);
-    let addr = server.addr().to_string();
-    let mut client = start(client(), &[&addr, "bob"]);
-    let mut stdin = client.stdin.take().unwrap();
-    stdin.write_all(b"bob: am I in?\n").unwrap();
-    let mut line = String::new();
-    BufReader::new(client.stdout.as_mut().unwrap())
-        .read_line(&mut line)
-        .unwrap();
-    server.signal(Signal::Interrupt).unwrap();
-    let output = client.wait_with_output().unwrap();
-    assert_output(&output, 1, "", "error: the server closed the connection\n");
+    for (program, stage) in clients() {
+        let server = server(stage);
+        let addr = server.addr().to_string();
+        let mut client = start(program, &[&addr, "bob"]);
+        let mut stdin = client.stdin.take().unwrap();
+        stdin.write_all(b"bob: am I in?\n").unwrap();
+        read_until_in(&mut BufReader::new(client.stdout.as_mut().unwrap()), stage);
+        server.signal(Signal::Interrupt).unwrap();
+        let output = client.wait_with_output().unwrap();
+        assert_output(&output, 1, "", "error: the server closed the connection\n");
+    }
 }
 
+/// The client of chapter 07 knows it by itself, the next one leaves it to the server.
 #[test]
 fn a_name_must_be_given() {
-    let server = server(FIRST);
-    let output = run(client(), &[&server.addr().to_string()], "");
-    let line = "error: no name; give one as the second argument or as the first line\n";
-    assert_output(&output, 1, "", line);
-}
-
-#[test]
-fn an_empty_name_is_none() {
-    let server = server(FIRST);
-    let line = "error: no name; give one as the second argument or as the first line\n";
-    for _ in 0..20 {
-        let output = run(client(), &[&server.addr().to_string()], " \nbob: hello\n");
-        assert_output(&output, 1, "", line);
+    let lines = [
+        "error: no name; give one as the second argument or as the first line\n",
+        "error: a name is 1 to 32 letters, digits, _ or -\n",
+    ];
+    for ((program, stage), line) in clients().into_iter().zip(lines) {
+        let server = server(stage);
+        let addr = server.addr().to_string();
+        for input in ["", " \nbob: hello\n"] {
+            for _ in 0..20 {
+                assert_output(&run(program, &[&addr], input), 1, "", line);
+            }
+        }
     }
 }
 
@@ -221,36 +263,143 @@ fn an_empty_name_is_none() {
 #[test]
 #[cfg(unix)]
 fn what_was_queued_is_printed_when_the_server_goes() {
-    for _ in 0..20 {
-        let server = server(FIRST_THAT_CLOSES);
-        let mut alice = TcpStream::connect(server.addr()).unwrap();
-        let mut heard = BufReader::new(alice.try_clone().unwrap()).lines();
-        alice.write_all(b"alice\nalice: am I in?\n").unwrap();
-        assert_eq!(heard.next().unwrap().unwrap(), "from alice: am I in?");
-        let mut client = start(client(), &[&server.addr().to_string(), "bob"]);
-        let mut stdin = client.stdin.take().unwrap();
-        stdin.write_all(b"alice: I am in\n").unwrap();
-        assert_eq!(heard.next().unwrap().unwrap(), "from bob: I am in");
-        alice
-            .write_all("bob: read this\n".repeat(50).as_bytes())
-            .unwrap();
-        alice.write_all(b"alice: all taken\n").unwrap();
-        assert_eq!(heard.next().unwrap().unwrap(), "from alice: all taken");
-        server.signal(Signal::Interrupt).unwrap();
-        // It fails once the client is gone, which is as good as sent.
-        let _ = stdin.write_all("nobody: more\n".repeat(5000).as_bytes());
-        let output = client.wait_with_output().unwrap();
-        assert_eq!(output.status.code(), Some(1));
-        let printed = String::from_utf8(output.stdout).unwrap();
-        assert_eq!(printed, "from alice: read this\n".repeat(50));
+    for (program, stage) in clients() {
+        for _ in 0..20 {
+            let server = server(stage);
+            let mut alice = TcpStream::connect(server.addr()).unwrap();
+            let heard = BufReader::new(alice.try_clone().unwrap()).lines();
+            let mut heard = heard.map(Result::unwrap);
+            alice.write_all(b"alice\nalice: am I in?\n").unwrap();
+            for line in (welcome(stage, "alice") + "from alice: am I in?\n").lines() {
+                assert_eq!(heard.next().unwrap(), line);
+            }
+            let mut client = start(program, &[&server.addr().to_string(), "bob"]);
+            let mut stdin = client.stdin.take().unwrap();
+            stdin.write_all(b"alice: I am in\n").unwrap();
+            assert_eq!(heard.next().unwrap(), "from bob: I am in");
+            alice
+                .write_all("bob: read this\n".repeat(50).as_bytes())
+                .unwrap();
+            alice.write_all(b"alice: all taken\n").unwrap();
+            assert_eq!(heard.next().unwrap(), "from alice: all taken");
+            server.signal(Signal::Interrupt).unwrap();
+            // It fails once the client is gone, which is as good as sent.
+            let _ = stdin.write_all("nobody: more\n".repeat(5000).as_bytes());
+            let output = client.wait_with_output().unwrap();
+            assert_eq!(output.status.code(), Some(1));
+            let printed = String::from_utf8(output.stdout).unwrap();
+            let wanted = welcome(stage, "bob") + &"from alice: read this\n".repeat(50);
+            assert_eq!(printed, wanted);
+        }
     }
 }
 
 #[test]
 fn more_arguments_than_two_are_refused() {
-    let output = run(client(), &["127.0.0.1:0", "bob", "alice"], "");
-    let line = "error: expected at most an address and a name\n";
-    assert_output(&output, 1, "", line);
+    for (program, _) in clients() {
+        let output = run(program, &["127.0.0.1:0", "bob", "alice"], "");
+        let line = "error: expected at most an address and a name\n";
+        assert_output(&output, 1, "", line);
+    }
+}
+
+/// What version 2 tells a client, in words.
+mod words {
+    use super::*;
+
+    fn client() -> &'static Path {
+        program("08-client")
+    }
+
+    /// A server with alice on it, and her connection.
+    pub fn server_with_alice() -> (Server, TcpStream) {
+        let server = server("08-names");
+        let mut alice = TcpStream::connect(server.addr()).unwrap();
+        alice.write_all(b"alice\n").unwrap();
+        let mut answer = String::new();
+        BufReader::new(&alice).read_line(&mut answer).unwrap();
+        assert_eq!(answer, "welcome alice\n");
+        (server, alice)
+    }
+
+    #[test]
+    fn a_client_that_is_refused_says_why_and_ends() {
+        let (server, _alice) = server_with_alice();
+        let addr = server.addr().to_string();
+        for (name, reason) in [
+            ("alice", "somebody else is called alice"),
+            ("a b", "a name is 1 to 32 letters, digits, _ or -"),
+        ] {
+            let line = format!("error: {reason}\n");
+            let many = "nobody: hello\n".repeat(1000);
+            for input in ["", "alice: I am you\n", &many] {
+                let output = run(client(), &[&addr, name], input);
+                assert_output(&output, 1, "", &line);
+            }
+            // Nor does it wait for the end of its input.
+            let mut open = start(client(), &[&addr, name]);
+            let stdin = open.stdin.take();
+            assert_output(&open.wait_with_output().unwrap(), 1, "", &line);
+            drop(stdin);
+        }
+    }
+
+    #[test]
+    fn mistakes_are_told_and_are_no_failure() {
+        let (server, _alice) = server_with_alice();
+        let addr = server.addr().to_string();
+        let input = "carol, bob: hello\nno colon\nbob: bye\n";
+        let output = run(client(), &[&addr, "bob"], input);
+        let stdout = "welcome bob\nfrom bob: hello\nfrom bob: bye\n";
+        let stderr = "error: nobody is called carol\nerror: a line is DESTINATION: TEXT\n";
+        assert_output(&output, 0, stdout, stderr);
+    }
+
+    /// What chapter 08 says of the client before.
+    #[test]
+    fn the_client_of_version_1_takes_errors_for_messages() {
+        let (server, _alice) = server_with_alice();
+        let addr = server.addr().to_string();
+        let output = run(program("07-client"), &[&addr, "alice"], "");
+        let line = "error name-taken somebody else is called alice\n";
+        assert_output(&output, 0, line, "");
+    }
+
+    /// A server that says nothing has let nobody in.
+    #[test]
+    fn a_server_that_closes_without_a_welcome_is_a_failure() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let addr = listener.local_addr().unwrap().to_string();
+        let mut client = start(client(), &[&addr, "bob"]);
+        say(&mut client, "");
+        let (mut stream, _) = listener.accept().unwrap();
+        stream.read_to_string(&mut String::new()).unwrap();
+        drop(stream);
+        let output = client.wait_with_output().unwrap();
+        assert_output(&output, 1, "", "error: the server closed the connection\n");
+    }
+
+    /// A code without a detail, or one that nobody knows yet.
+    #[test]
+    fn any_error_is_told() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let addr = listener.local_addr().unwrap().to_string();
+        let mut client = start(client(), &[&addr, "bob"]);
+        say(&mut client, "");
+        let (mut stream, _) = listener.accept().unwrap();
+        stream.read_to_string(&mut String::new()).unwrap();
+        stream
+            .write_all(b"welcome bob\nerror new-code some words\nerror other-code\n")
+            .unwrap();
+        drop(stream);
+        let output = client.wait_with_output().unwrap();
+        assert_output(
+            &output,
+            0,
+            "welcome bob\n",
+            "error: some words\nerror: other-code\n",
+        );
+    }
 }
 
 #[cfg(unix)]
@@ -279,11 +428,11 @@ mod terminal {
 
     #[test]
     fn two_people_chat_with_every_server() {
-        for stage in servers() {
+        for (program, stage) in pairs() {
             let server = server(stage);
             let addr = server.addr().to_string();
-            let mut alice = log_in(client(), &addr, "alice");
-            let mut bob = log_in(client(), &addr, "bob");
+            let mut alice = log_in(program, &addr, "alice");
+            let mut bob = log_in(program, &addr, "bob");
             alice.send_line("bob: hello").unwrap();
             bob.exp_string("from alice: hello").unwrap();
             bob.send_line("alice: hello yourself").unwrap();
@@ -303,9 +452,13 @@ mod terminal {
     }
 }
 
-/// The solutions of the exercises of chapter 07.
+/// The solutions of the exercises of chapters 07 and 08.
 mod exercises {
     use super::*;
+
+    fn client() -> &'static Path {
+        program("07-client")
+    }
 
     /// Sends a message, the line `/quit` and another message.
     fn quits(program: &Path) -> Output {
@@ -336,5 +489,31 @@ mod exercises {
         drop(server);
         let output = run(client(), &[&addr, "bob"], "");
         assert_eq!(output.status.code(), Some(1), "the stage does not wait");
+    }
+
+    #[test]
+    fn the_next_name_is_tried() {
+        let (server, _alice) = words::server_with_alice();
+        let addr = server.addr().to_string();
+        let solution = stages().example("08-next-client").unwrap();
+        let mut second = start(solution, &[&addr, "alice"]);
+        let mut stdout = BufReader::new(second.stdout.take().unwrap());
+        let mut line = String::new();
+        stdout.read_line(&mut line).unwrap();
+        assert_eq!(line.trim_end(), "welcome alice-2");
+        let output = run(solution, &[&addr, "alice"], "alice-3: hello\n");
+        assert_output(
+            &output,
+            0,
+            "welcome alice-3\nfrom alice-3: hello\n",
+            "somebody else is called alice\nsomebody else is called alice-2\n",
+        );
+        let output = run(solution, &[&addr, "a b"], "");
+        let line = "error: a name is 1 to 32 letters, digits, _ or -\n";
+        assert_output(&output, 1, "", line);
+        second.kill().unwrap();
+        second.wait().unwrap();
+        let output = run(program("08-client"), &[&addr, "alice"], "");
+        assert_eq!(output.status.code(), Some(1), "the stage does not try");
     }
 }

@@ -596,7 +596,8 @@ fn new_makes_a_project_that_compiles_and_can_be_examined() {
         .lines()
         .filter_map(|line| line.split(' ').next())
         .collect();
-    assert_eq!(libraries, ["async-std", "ctrlc", "futures"], "{manifest}");
+    let wanted = ["async-std", "ctrlc", "futures", "unicode-normalization"];
+    assert_eq!(libraries, wanted, "{manifest}");
     assert!(read("rustfmt.toml").contains("max_width = 80"));
     // It has what the first chapter needs: the chapter's program in its place is built and held.
     let stage = companion::stages::root().join("code/src/bin/01-accept.rs");

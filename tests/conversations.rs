@@ -77,7 +77,7 @@ const OTHER_LANGUAGES: [(&str, &str, &str); 1] =
 
 /// What a reader is told first who examines the server of one chapter against the next: the chapter, the
 /// conversation, and how the likeliest cause begins.
-const NEXT: [(&str, &str, &str); 5] = [
+const NEXT: [(&str, &str, &str); 6] = [
     (
         "02-read",
         "a-reset-ends-only-itself",
@@ -102,6 +102,11 @@ const NEXT: [(&str, &str, &str); 5] = [
         "06-disconnect",
         "the-broker-outlives-its-peers",
         "A message to a peer that is gone ends the broker",
+    ),
+    (
+        "08-names",
+        "a-login-is-answered",
+        "A good login is not answered",
     ),
 ];
 

@@ -44,7 +44,11 @@ const HEADINGS: [(&str, [&str; 6]); 1] = [(
 )];
 
 /// Stages that do not start from the stage before them: where they start, or nothing.
-const STARTS: [(&str, Option<&str>); 1] = [("07-client", None)];
+const STARTS: [(&str, Option<&str>); 3] = [
+    ("07-client", None),
+    ("08-names", Some("06-disconnect")),
+    ("08-client", Some("07-client")),
+];
 
 #[test]
 fn includes_name_files_and_anchors_that_exist() {
