@@ -72,7 +72,13 @@ fn small(name: &str, load: Load) -> Scenario {
 /// Every kind of scenario but the one about descriptors, which no server of Part I survives.
 fn small_scenarios() -> Vec<Scenario> {
     vec![
-        small("pairs-50", Load::Pairs { pairs: 3 }),
+        small(
+            "pairs-50",
+            Load::Pairs {
+                pairs: 3,
+                ahead: 300,
+            },
+        ),
         small("ping-pong-50", Load::PingPong { pairs: 3 }),
         small("fan-out-100", Load::FanOut { recipients: 5 }),
         small(
@@ -318,7 +324,13 @@ fn judged(mistake: Mistake) -> Result<(), String> {
         subject: Subject::Addr(fake(mistake)),
         options: Vec::new(),
     };
-    let scenario = small("pairs-1", Load::Pairs { pairs: 1 });
+    let scenario = small(
+        "pairs-1",
+        Load::Pairs {
+            pairs: 1,
+            ahead: 1000,
+        },
+    );
     let mut bench = bench(vec![server], vec![scenario], out.path());
     if let Mistake::LosesAllFromThere = mistake {
         bench.patience = Duration::from_millis(200);

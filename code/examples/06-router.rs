@@ -23,7 +23,9 @@ use mio::{
 };
 
 /// How much is read from one connection before it is another one's turn.
-const CHUNK: usize = 64 * 1024;
+const CHUNK: usize = 256 * 1024;
+/// How much room for what is to be written a connection keeps.
+const KEPT: usize = 64 * 1024;
 /// Events that are taken from the system at once.
 const EVENTS: usize = 1024;
 /// Every other token is the index of a connection.
@@ -182,7 +184,7 @@ impl Connection {
             }
         }
         self.output.clear();
-        self.output.shrink_to(CHUNK);
+        self.output.shrink_to(KEPT);
         self.written = 0;
         if self.counts {
             return false;

@@ -86,7 +86,7 @@ impl Subject {
     ///
     /// Says why it cannot be started, or what it does instead of listening.
     pub fn start(&self, conditions: &Conditions) -> Result<Server, String> {
-        self.start_within(conditions, START)
+        self.start_with(conditions, Stdio::piped(), START)
     }
 
     /// The same, but what the server writes to stderr goes there, and the value knows nothing of it.
@@ -103,10 +103,6 @@ impl Subject {
     }
 
     /// The same for a server that may take so long until it listens.
-    fn start_within(&self, conditions: &Conditions, within: Duration) -> Result<Server, String> {
-        self.start_with(conditions, Stdio::piped(), within)
-    }
-
     fn start_with(
         &self,
         conditions: &Conditions,
@@ -586,7 +582,7 @@ mod tests {
         let short = Duration::from_secs(1);
         let start = |subject: Subject| {
             subject
-                .start_within(&Conditions::default(), short)
+                .start_with(&Conditions::default(), Stdio::piped(), short)
                 .unwrap_err()
         };
         let silent = start(Subject::Command(

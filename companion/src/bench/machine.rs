@@ -189,6 +189,17 @@ impl Meter {
     }
 }
 
+/// How many programs have wanted a processor lately, on average: the load of the last minute.
+pub fn load() -> Option<f64> {
+    let loads = fs::read_to_string("/proc/loadavg").ok()?;
+    loads.split(' ').next()?.parse().ok()
+}
+
+/// How many processors there are.
+pub fn processors() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
 /// The machine and the date, for the record.
 pub fn description(cores: Option<Cores>) -> Value {
     let model = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
@@ -199,7 +210,7 @@ pub fn description(cores: Option<Cores>) -> Value {
     json!({
         "date": httpdate::fmt_http_date(SystemTime::now()),
         "processor": model,
-        "processors": std::thread::available_parallelism().map(usize::from).ok(),
+        "processors": processors(),
         "kernel": kernel(),
         "pinned": cores.map(|cores| json!({ "server": cores.server, "generator": cores.generator })),
     })

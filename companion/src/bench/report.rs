@@ -16,6 +16,9 @@ use crate::stages;
 /// Above this share of its processor the generator may have been what limits the rate, in percent.
 const NEARLY_ALL: f64 = 95.0;
 
+/// A machine with more load than this on each processor is busy with something else.
+const BUSY: f64 = 0.5;
+
 /// The libraries whose versions matter for a server.
 const LIBRARIES: [&str; 4] = ["async-std", "futures", "mio", "tokio"];
 
@@ -32,6 +35,8 @@ pub struct Report {
     pub rounds: usize,
     /// Where the server and the generator ran, if they were kept there.
     pub cores: Option<Cores>,
+    /// How many programs wanted a processor before anything was measured, if it is known.
+    pub load_before: Option<f64>,
 }
 
 /// The measurements of one scenario.
@@ -180,6 +185,16 @@ impl Report {
             ),
         }
         self.print_bottlenecks();
+        let processors = machine::processors();
+        if let Some(load) = self
+            .load_before
+            .filter(|load| *load > BUSY * processors as f64)
+        {
+            println!(
+                "Before it began, {load} other programs wanted {processors} processors: trust no rate or \
+                 time above, and the ratios with care."
+            );
+        }
     }
 
     /// Says where the generator may have been slower than the server.
@@ -292,6 +307,7 @@ impl Report {
             .collect();
         json!({
             "machine": machine::description(self.cores),
+            "load_before": self.load_before,
             "versions": versions(),
             "seconds": self.seconds,
             "rounds": self.rounds,

@@ -19,12 +19,9 @@ const TEXT: usize = 40;
 /// Bytes of the text of a message that is to make a line of 100 bytes when it is delivered.
 const LONG_TEXT: usize = 88;
 
-/// How many messages of a pair are under way at once: enough that nobody ever waits for a message to be
-/// written, and few enough for a server without limits.
-const PAIR_WINDOW: usize = 1_000;
-
-/// The same for the lines of one client that writes to many.
-const FAN_OUT_WINDOW: usize = 100;
+/// How many lines of one client that writes to many are under way at once: enough that it never waits
+/// for a line to be written, and few enough for a server without limits.
+const FAN_OUT_WINDOW: usize = 1_000;
 
 /// How much of the time is left out at the start, while the server finds its pace.
 const WARM_UP: f64 = 0.2;
@@ -83,8 +80,8 @@ pub type Reading = (&'static Measure, f64);
 /// What clients do to a server.
 #[derive(Clone, Copy, Debug)]
 pub enum Load {
-    /// Each of these pairs writes from one to the other, as fast as the window allows.
-    Pairs { pairs: usize },
+    /// In each of these pairs, one writes to the other, until so many of its messages are under way.
+    Pairs { pairs: usize, ahead: usize },
     /// In each pair one message goes to and fro.
     PingPong { pairs: usize },
     /// One client writes each line to all of these.
@@ -118,18 +115,27 @@ pub struct Scenario {
 pub const SCENARIOS: [Scenario; 13] = [
     Scenario {
         name: "pairs-1",
-        about: "One client writes to another as fast as it can, 1,000 messages ahead at most.",
-        load: Load::Pairs { pairs: 1 },
+        about: "One client writes to another as fast as it can, 10,000 messages ahead at most.",
+        load: Load::Pairs {
+            pairs: 1,
+            ahead: 10_000,
+        },
     },
     Scenario {
         name: "pairs-50",
         about: "In 50 pairs, one writes to the other as fast as it can, 1,000 messages ahead at most.",
-        load: Load::Pairs { pairs: 50 },
+        load: Load::Pairs {
+            pairs: 50,
+            ahead: 1_000,
+        },
     },
     Scenario {
         name: "pairs-500",
         about: "In 500 pairs, one writes to the other as fast as it can, 1,000 messages ahead at most.",
-        load: Load::Pairs { pairs: 500 },
+        load: Load::Pairs {
+            pairs: 500,
+            ahead: 1_000,
+        },
     },
     Scenario {
         name: "ping-pong-50",
@@ -143,12 +149,12 @@ pub const SCENARIOS: [Scenario; 13] = [
     },
     Scenario {
         name: "fan-out-100",
-        about: "One client writes lines to 100 others, 100 lines ahead at most; each copy counts.",
+        about: "One client writes lines to 100 others, 1,000 lines ahead at most; each copy counts.",
         load: Load::FanOut { recipients: 100 },
     },
     Scenario {
         name: "fan-out-500",
-        about: "One client writes lines to 500 others, 100 lines ahead at most; each copy counts.",
+        about: "One client writes lines to 500 others, 1,000 lines ahead at most; each copy counts.",
         load: Load::FanOut { recipients: 500 },
     },
     Scenario {
@@ -212,7 +218,7 @@ impl Load {
     /// the server does not do what the scenario is about.
     pub fn run(&self, run: &mut Run) -> Result<Vec<Reading>> {
         match *self {
-            Load::Pairs { pairs } => run.pairs(pairs),
+            Load::Pairs { pairs, ahead } => run.pairs(pairs, ahead),
             Load::PingPong { pairs } => run.ping_pong(pairs),
             Load::FanOut { recipients } => run.fan_out(recipients),
             Load::Latency { clients, rate } => run.latency(clients, rate),
@@ -293,18 +299,17 @@ impl Run<'_> {
         while start.elapsed().as_secs_f64() < WARM_UP * self.seconds {
             step(self.generator)?;
         }
+        // A step may take long; what follows has its own time.
         let meter = Meter::start(self.server);
+        let start = Instant::now();
         let mut count = 0;
-        let spent = loop {
+        while start.elapsed().as_secs_f64() < (1.0 - WARM_UP) * self.seconds {
             count += step(self.generator)?;
-            if start.elapsed().as_secs_f64() >= self.seconds {
-                break meter.spent();
-            }
-        };
-        Ok((count, spent))
+        }
+        Ok((count, meter.spent()))
     }
 
-    fn pairs(&mut self, pairs: usize) -> Result<Vec<Reading>> {
+    fn pairs(&mut self, pairs: usize, ahead: usize) -> Result<Vec<Reading>> {
         let from = self.clients('a', pairs)?;
         let to = self.clients('b', pairs)?;
         let memory = self.server.memory();
@@ -312,7 +317,7 @@ impl Run<'_> {
         let first = to[0];
         for (&from, &to) in from.iter().zip(&to) {
             self.generator.route(from, &[to], TEXT);
-            self.generator.send(from, PAIR_WINDOW)?;
+            self.generator.send(from, ahead)?;
         }
         let mut credit = vec![0; pairs];
         let (messages, spent) = self.measured(|generator| {
@@ -325,7 +330,7 @@ impl Run<'_> {
                 count += arrived as u64;
                 credit[pair] += arrived;
                 // A client that has much to say does not write it line by line.
-                if credit[pair] >= PAIR_WINDOW / 4 {
+                if credit[pair] >= ahead / 4 {
                     generator.send(from[pair], mem::take(&mut credit[pair]))?;
                 }
             }
