@@ -31,17 +31,23 @@ const FENCES: [&str; 7] = [
 ];
 
 /// The headings that end the chapter of a stage, in each language.
-const HEADINGS: [(&str, [&str; 6]); 1] = [(
-    "en",
-    [
-        "Run it",
-        "What changed",
-        "Break it",
-        "Exercises",
-        "Check yours",
-        "Summary",
-    ],
-)];
+const HEADINGS: [(&str, [&str; 6]); 2] = [
+    (
+        "en",
+        [
+            "Run it",
+            "What changed",
+            "Break it",
+            "Exercises",
+            "Check yours",
+            "Summary",
+        ],
+    ),
+    (
+        "zh-CN",
+        ["运行", "改动", "让它出错", "练习", "检验你的程序", "小结"],
+    ),
+];
 
 /// Stages that do not start from the stage before them: where they start, or nothing.
 const STARTS: [(&str, Option<&str>); 3] = [
