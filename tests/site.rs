@@ -22,6 +22,20 @@ use support::{Book, Problem};
 use typos::{Dictionary, Status, tokens};
 use unicase::UniCase;
 
+/// Where the pages of the Chinese edition are.
+const CHINESE: &str = "zh-CN/";
+
+/// What somebody looks for in Chinese, and a section that must be among what is found.
+const SEARCHES: [(&str, &str); 4] = [
+    ("背压", "glossary.html#backpressure"),
+    ("代理", "glossary.html#broker"),
+    ("断开连接", "06-disconnect.html#the-problem"),
+    ("锁", "04-broker.html#the-alternative-a-lock"),
+];
+
+/// English words around a Chinese page: names, the key on a keyboard, and the other language's own name.
+const NAMES: [&str; 4] = ["Rust", "Git", "Esc", "English"];
+
 /// Words that the dictionary takes for misspellings, and that are right here.
 const WORDS: [&str; 0] = [];
 
@@ -35,6 +49,9 @@ fn site_is_sound() {
             problems.extend(broken_links(&book, &site));
             problems.extend(edit_links(&book, &site));
             problems.extend(run_buttons(&book, &site));
+            problems.extend(languages(&site));
+            problems.extend(left_in_english(&site));
+            problems.extend(not_found(folder.path(), &SEARCHES));
             problems
         }
         Err(problem) => vec![problem],
@@ -78,6 +95,15 @@ struct Page {
     edit: Option<String>,
     /// Whether a script of mdBook would put a Run button on it.
     runs: bool,
+    /// Its language.
+    lang: Option<String>,
+    /// Its own address, and its addresses by language, as search engines are told.
+    canonical: Option<String>,
+    alternates: BTreeMap<String, String>,
+    /// Where the language switch leads.
+    switch: Option<String>,
+    /// What is around the text of the chapter: words that are shown or read out.
+    around: Vec<String>,
     bytes: usize,
 }
 
@@ -134,25 +160,41 @@ fn read_page(html: &str) -> Page {
     // It pauses at scripts that could write into the page, and the sink below names none.
     let _ = tokenizer.feed(&input);
     tokenizer.end();
-    let mut page = tokenizer.sink.0.into_inner();
+    let mut page = tokenizer.sink.page.into_inner();
     page.bytes = html.len();
     page
 }
 
 #[derive(Default)]
-struct Reader(RefCell<Page>);
+struct Reader {
+    page: RefCell<Page>,
+    /// The elements inside which text is not around the chapter.
+    inside: RefCell<Vec<String>>,
+}
 
 impl TokenSink for Reader {
     type Handle = ();
 
     fn process_token(&self, token: Token, _line: u64) -> TokenSinkResult<()> {
-        let Token::TagToken(tag) = token else {
-            return TokenSinkResult::Continue;
+        let mut inside = self.inside.borrow_mut();
+        let tag = match token {
+            Token::CharacterTokens(text) if inside.is_empty() => {
+                self.page.borrow_mut().around.push(text.to_string());
+                return TokenSinkResult::Continue;
+            }
+            Token::TagToken(tag) => tag,
+            _ => return TokenSinkResult::Continue,
         };
+        if ["main", "script", "style"].contains(&&*tag.name) {
+            match tag.kind {
+                TagKind::StartTag => inside.push(tag.name.to_string()),
+                TagKind::EndTag => drop(inside.pop()),
+            }
+        }
         if tag.kind != TagKind::StartTag {
             return TokenSinkResult::Continue;
         }
-        self.0.borrow_mut().note(&tag);
+        self.page.borrow_mut().note(&tag);
         // What follows is text for the tokenizer only if it is told so.
         match &*tag.name {
             "script" => TokenSinkResult::RawData(RawKind::ScriptData),
@@ -175,6 +217,24 @@ impl Page {
         if &*tag.name == "a" {
             self.ids.extend(value("name"));
         }
+        self.around.extend(
+            ["title", "aria-label", "placeholder"]
+                .into_iter()
+                .filter_map(value),
+        );
+        if &*tag.name == "html" {
+            self.lang = value("lang");
+        }
+        match (value("rel").as_deref(), value("hreflang"), value("href")) {
+            (Some("canonical"), _, href) => self.canonical = href,
+            (Some("alternate"), Some(language), Some(href)) => {
+                self.alternates.insert(language, href);
+            }
+            (None, Some(_), href) if value("id").as_deref() == Some("language") => {
+                self.switch = href;
+            }
+            _ => {}
+        }
         if value("rel").as_deref() == Some("edit") {
             self.edit = value("href");
         } else if &*tag.name != "base" {
@@ -190,8 +250,12 @@ impl Page {
 
 /// The file and the line that a page's link comes from, as far as that can be told.
 fn source(book: &Book, page: &str, link: &str) -> Problem {
-    let name = page.trim_end_matches(".html");
-    let chapter = book.chapters().find(|chapter| chapter.name == name);
+    let (language, name) = match page.strip_prefix(CHINESE) {
+        Some(name) => ("src/zh-CN/", name),
+        None => ("src/en/", page),
+    };
+    let file = format!("{language}{}.md", name.trim_end_matches(".html"));
+    let chapter = book.chapters().find(|chapter| chapter.path == file);
     let Some(chapter) = chapter else {
         return Problem {
             path: page.to_string(),
@@ -324,7 +388,7 @@ fn edit_links(book: &Book, site: &Site) -> Vec<Problem> {
     let mut chapters = site
         .pages
         .iter()
-        .filter(|(name, _)| !whole.contains(&name.as_str()));
+        .filter(|(name, _)| !whole.contains(&name.trim_start_matches(CHINESE)));
     let problem = chapters.find_map(|(name, page)| {
         let what = match &page.edit {
             None => format!("{name} has no edit link; set output.html.edit-url-template"),
@@ -362,6 +426,183 @@ fn run_buttons(book: &Book, site: &Site) -> Vec<Problem> {
         })
         .map(|problem| Problem { line: 0, ..problem })
         .collect()
+}
+
+/// Pages that do not lead to themselves in the other language, or do not tell search engines of both.
+fn languages(site: &Site) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    for (name, page) in &site.pages {
+        let (language, other) = match name.strip_prefix(CHINESE) {
+            Some(name) => ("zh-CN", name.to_string()),
+            None => ("en", format!("{CHINESE}{name}")),
+        };
+        // The table of contents is a part of other pages. Without a Chinese edition there is no other.
+        if name.ends_with("toc.html") || !site.files.contains(&format!("{CHINESE}index.html")) {
+            continue;
+        }
+        let mut problem = |what: String| {
+            problems.push(Problem {
+                path: name.clone(),
+                line: 0,
+                what,
+            });
+        };
+        let folder = name.rsplit_once('/').map_or("", |(folder, _)| folder);
+        let target =
+            |link: &Option<String>| link.as_ref().map(|link| support::resolve(folder, link));
+        if page.lang.as_deref() != Some(language) {
+            problem(format!("its `lang` is {:?}, not {language}", page.lang));
+        }
+        let exists = site.pages.get(&other);
+        let wanted = match (exists, language) {
+            (Some(_), _) => other.clone(),
+            (None, "en") => format!("{CHINESE}index.html"),
+            (None, _) => "index.html".to_string(),
+        };
+        if target(&page.switch).as_ref() != Some(&wanted) {
+            problem(format!(
+                "its language switch leads to {:?}, not to {wanted}",
+                page.switch
+            ));
+        }
+        // What is shown in the place of missing pages has no address.
+        let lost = name.ends_with("404.html");
+        if !lost && target(&page.canonical).as_ref() != Some(name) {
+            problem(format!("its canonical address is {:?}", page.canonical));
+        }
+        if let (Some(other_page), false) = (exists, lost) {
+            let (english, chinese) = match language {
+                "en" => (name, &other),
+                _ => (&other, name),
+            };
+            for (language, wanted) in [("en", english), ("zh-CN", chinese), ("x-default", english)]
+            {
+                let link = page.alternates.get(language).cloned();
+                if target(&link).as_ref() != Some(wanted) {
+                    problem(format!(
+                        "its address in the language {language} is {link:?}"
+                    ));
+                }
+            }
+            let mut only: Vec<&String> = page.ids.difference(&other_page.ids).collect();
+            only.sort();
+            // The printed book has the chapters that there are.
+            if !only.is_empty() && !name.ends_with("print.html") {
+                problem(format!(
+                    "{other} has no {only:?}, so the switch cannot keep the section"
+                ));
+            }
+        }
+    }
+    problems
+}
+
+/// English words around the text of Chinese pages.
+fn left_in_english(site: &Site) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    for (name, page) in &site.pages {
+        if !name.starts_with(CHINESE) {
+            continue;
+        }
+        for text in &page.around {
+            let mut words = text.split(|c: char| !c.is_ascii_alphabetic());
+            let english = words.any(|word| word.len() > 1 && !NAMES.contains(&word));
+            if english {
+                problems.push(Problem {
+                    path: name.clone(),
+                    line: 0,
+                    what: format!(
+                        "says `{}`; translate it in companion/src/book/edition.rs",
+                        text.trim()
+                    ),
+                });
+            }
+        }
+    }
+    problems
+}
+
+/// Searches that do not find their section.
+///
+/// The browser cuts a word into pairs of characters, and finds the sections that have them all.
+fn not_found(folder: &Path, searches: &[(&str, &str)]) -> Vec<Problem> {
+    let search = match read_search(&folder.join(CHINESE)) {
+        Ok(search) => search,
+        Err(what) => {
+            let path = "searchindex.js".to_string();
+            return vec![Problem {
+                path,
+                line: 0,
+                what,
+            }];
+        }
+    };
+    let mut problems = Vec::new();
+    for (word, section) in searches {
+        let characters: Vec<char> = word.chars().collect();
+        let pairs: Vec<String> = match characters.len() {
+            1 => vec![word.to_string()],
+            _ => characters
+                .windows(2)
+                .map(|pair| pair.iter().collect())
+                .collect(),
+        };
+        let found = search["doc_urls"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .enumerate()
+            .filter(|(number, _)| {
+                pairs.iter().all(|pair| {
+                    ["title", "body", "breadcrumbs"].iter().any(|field| {
+                        let root = &search["index"]["index"][field]["root"];
+                        let node = pair.chars().fold(root, |node, c| &node[c.to_string()]);
+                        holds(node, &number.to_string())
+                    })
+                })
+            })
+            .any(|(_, url)| url == section);
+        if !found {
+            problems.push(Problem {
+                path: "searchindex.js".to_string(),
+                line: 0,
+                what: format!("a search for {word} does not find {section}"),
+            });
+        }
+    }
+    problems
+}
+
+/// Whether a word that begins as this node does is in a document.
+fn holds(node: &serde_json::Value, document: &str) -> bool {
+    !node["docs"][document].is_null()
+        || node.as_object().is_some_and(|children| {
+            children
+                .iter()
+                .any(|(key, child)| key.chars().count() == 1 && holds(child, document))
+        })
+}
+
+fn read_search(folder: &Path) -> Result<serde_json::Value, String> {
+    let script = fs::read_dir(folder)
+        .map_err(|error| error.to_string())?
+        .flatten()
+        .find(|entry| {
+            entry
+                .file_name()
+                .to_string_lossy()
+                .starts_with("searchindex")
+        })
+        .ok_or("there is none")?;
+    let script = fs::read_to_string(script.path()).map_err(|error| error.to_string())?;
+    let json = script
+        .split_once("JSON.parse('")
+        .and_then(|(_, rest)| rest.split_once("'));\n"))
+        .ok_or("it holds no JSON")?
+        .0
+        .replace("\\'", "'")
+        .replace("\\\\", "\\");
+    serde_json::from_str(&json).map_err(|error| error.to_string())
 }
 
 /// Tells how heavy the pages are. It is not for a test to judge.
@@ -549,6 +790,131 @@ mod seen_to_fail {
         assert!(
             found[0].starts_with("book.toml: the book cannot be built: "),
             "{found:?}"
+        );
+    }
+
+    /// The sound book in two languages, with a chapter that is in English only.
+    fn in_two_languages() -> Fixture {
+        let toml = BOOK
+            .replace("[book]", "[book]\ntitle = \"A book\"")
+            .replace(
+                "[output.html]",
+                "[output.html]\ngit-repository-url = \"https://git.example/\"",
+            );
+        let summary = "[规范](00-spec.md)\n[安静](01-quiet.md)\n";
+        let quiet = "# 安静 {#quiet}\n\n## {#run-it}\n\n## {#what-changed}\n\n## {#break-it}\n\n\
+                     ## {#exercises}\n\n## {#check-yours}\n\n## {#summary}\n\n断开、断连接、连接。\n";
+        sound()
+            .write("book.toml", &toml)
+            .write("src/zh-CN/SUMMARY.md", summary)
+            .write("src/zh-CN/00-spec.md", "# 规范 {#spec}\n\n断开连接。\n")
+            .write("src/zh-CN/01-quiet.md", quiet)
+            .write("src/zh-CN/404.md", "# 没有\n")
+            .write("src/en/404.md", "# None\n")
+    }
+
+    /// What is wrong with the languages, with what the fixture is made of.
+    fn of_languages(fixture: &Fixture, searches: &[(&str, &str)]) -> Vec<String> {
+        let book = fixture.load();
+        let folder = tempfile::tempdir().unwrap();
+        let (site, mut problems) = match render(&book, folder.path()) {
+            Ok(rendered) => rendered,
+            Err(problem) => return vec![problem.to_string()],
+        };
+        problems.extend(broken_links(&book, &site));
+        problems.extend(edit_links(&book, &site));
+        problems.extend(languages(&site));
+        problems.extend(left_in_english(&site));
+        problems.extend(not_found(folder.path(), searches));
+        problems.iter().map(Problem::to_string).collect()
+    }
+
+    #[test]
+    fn a_sound_site_in_two_languages_passes() {
+        let found = of_languages(&in_two_languages(), &[("断开连接", "00-spec.html#spec")]);
+        assert_eq!(found, [""; 0]);
+    }
+
+    #[test]
+    fn section_that_is_not_in_the_other_language() {
+        let fixture =
+            in_two_languages().edit("src/zh-CN/00-spec.md", "{#spec}", "{#specification}");
+        let found = of_languages(&fixture, &[]);
+        let expected = "00-spec.html: zh-CN/00-spec.html has no [\"spec\"], so the switch cannot keep the section";
+        assert!(found.contains(&expected.to_string()), "{found:?}");
+    }
+
+    #[test]
+    fn words_of_mdbook_left_in_english() {
+        // A theme of one's own is what a new version of mdBook is: it says something else.
+        let fixture =
+            in_two_languages().write("theme/header.hbs", "<p title=\"Hello\">Press a key</p>\n");
+        let found = of_languages(&fixture, &[]);
+        for what in ["says `Hello`; translate", "says `Press a key`; translate"] {
+            let expected = format!("zh-CN/00-spec.html: {what}");
+            assert!(
+                found.iter().any(|line| line.starts_with(&expected)),
+                "{found:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn translation_of_what_mdbook_does_not_say() {
+        let toml = "[book]\nsrc = \"src/en\"\n";
+        let found = of_languages(&in_two_languages().write("book.toml", toml), &[]);
+        let expected = "mdBook says: no page says `=\"Git repository\"`, which has a translation";
+        assert!(
+            found.iter().any(|line| line.contains(expected)),
+            "{found:?}"
+        );
+    }
+
+    #[test]
+    fn search_that_finds_nothing() {
+        let searches = [
+            ("断连", "00-spec.html#spec"),
+            ("开连", "01-quiet.html#summary"),
+        ];
+        let found = of_languages(&in_two_languages(), &searches);
+        assert_eq!(
+            found,
+            [
+                "searchindex.js: a search for 断连 does not find 00-spec.html#spec",
+                "searchindex.js: a search for 开连 does not find 01-quiet.html#summary"
+            ]
+        );
+    }
+
+    #[test]
+    fn page_in_another_language_or_without_its_addresses() {
+        let page = |html: &str| read_page(html);
+        let mut site = Site {
+            files: HashSet::from(["zh-CN/index.html".to_string()]),
+            pages: BTreeMap::new(),
+        };
+        site.pages
+            .insert("a.html".to_string(), page("<html lang=\"en\"></html>"));
+        site.pages.insert(
+            "zh-CN/a.html".to_string(),
+            page("<html lang=\"en\"></html>"),
+        );
+        let found: Vec<String> = languages(&site).iter().map(Problem::to_string).collect();
+        assert_eq!(
+            found,
+            [
+                "a.html: its language switch leads to None, not to zh-CN/a.html",
+                "a.html: its canonical address is None",
+                "a.html: its address in the language en is None",
+                "a.html: its address in the language zh-CN is None",
+                "a.html: its address in the language x-default is None",
+                "zh-CN/a.html: its `lang` is Some(\"en\"), not zh-CN",
+                "zh-CN/a.html: its language switch leads to None, not to a.html",
+                "zh-CN/a.html: its canonical address is None",
+                "zh-CN/a.html: its address in the language en is None",
+                "zh-CN/a.html: its address in the language zh-CN is None",
+                "zh-CN/a.html: its address in the language x-default is None",
+            ]
         );
     }
 

@@ -21,7 +21,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 use tower_http::services::{ServeDir, ServeFile};
 
-use crate::book::{self, Built};
+use crate::book::{self, Built, edition::CHINESE};
 
 /// The port of the address that stays the same from day to day, if nothing else uses it.
 const USUAL_PORT: u16 = 3000;
@@ -345,7 +345,15 @@ async fn page(State(pages): State<watch::Receiver<Arc<Pages>>>, request: Request
     // This version stays whole until its file is open, whatever gets published meanwhile.
     let pages = pages.borrow().clone();
     let dir = pages.dir.path();
-    let mut files = ServeDir::new(dir).not_found_service(ServeFile::new(dir.join("404.html")));
+    let chinese = request
+        .uri()
+        .path()
+        .trim_start_matches('/')
+        .starts_with(CHINESE.path);
+    let lost = dir
+        .join(if chinese { CHINESE.path } else { "" })
+        .join("404.html");
+    let mut files = ServeDir::new(dir).not_found_service(ServeFile::new(lost));
     let mut response = match files.try_call(request).await {
         Ok(response) => response.into_response(),
         Err(error) => (

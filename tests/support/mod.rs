@@ -24,12 +24,33 @@ pub struct Book {
     pub examples: Vec<Program>,
 }
 
+/// Chapters that have no Chinese text yet. The list only gets shorter: a new chapter is in it until its
+/// Chinese text is there.
+pub const ENGLISH_ONLY: [&str; 1] = ["08-names"];
+
 /// One folder of `src`: the book in one language.
 pub struct Language {
     /// `en`, `zh-CN`.
     pub name: String,
     pub summary: Chapter,
     pub chapters: Vec<Chapter>,
+    /// The README in this language, named `README`.
+    pub readme: Option<Chapter>,
+}
+
+impl Language {
+    /// All there is to read in this language.
+    pub fn texts(&self) -> impl Iterator<Item = &Chapter> {
+        let first = [&self.summary].into_iter().chain(&self.readme);
+        first.chain(&self.chapters)
+    }
+
+    /// Whether the chapter of this program may be missing.
+    pub fn may_lack(&self, program: &str) -> bool {
+        let number = program.split('-').next();
+        let same = |chapter: &str| chapter.split('-').next() == number;
+        self.name != "en" && ENGLISH_ONLY.iter().any(|chapter| same(chapter))
+    }
 }
 
 /// One Markdown file.
@@ -136,8 +157,20 @@ impl Book {
                     _ => chapters.push(chapter),
                 }
             }
+            let readme = match name.as_str() {
+                "en" => "README.md".to_string(),
+                name => format!("README.{name}.md"),
+            };
+            let file = root.join(&readme);
+            let readme = file.is_file().then(|| read(&file)).transpose()?;
+            let readme = readme.map(|text| Chapter {
+                path: file_name(&file),
+                name: "README".to_string(),
+                text,
+            });
             languages.push(Language {
                 name,
+                readme,
                 summary: summary.ok_or(io::ErrorKind::NotFound)?,
                 chapters,
             });

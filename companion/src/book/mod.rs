@@ -1,13 +1,16 @@
 //! Builds the book with mdBook's own library, so that nobody has to install mdBook,
 //! and says in one line each what is wrong with it.
 
+pub mod edition;
+mod search;
+
 use std::collections::HashSet;
 use std::fmt::{self, Write as _};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock, Mutex};
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 use mdbook_driver::MDBook;
 use mdbook_driver::book::{BookItem, Chapter};
 use mdbook_driver::config::Config;
@@ -28,7 +31,8 @@ pub struct Built {
     pub warnings: Vec<String>,
 }
 
-/// Loads the book below `root` and writes its pages to `dir`, which mdBook empties first.
+/// Loads the book below `root` and writes its pages to `dir`, which mdBook empties first: those of the
+/// Chinese edition, if there is one, to a folder in `dir`.
 ///
 /// With `live_reload`, each page opens a WebSocket at that path and reloads when it hears "reload".
 ///
@@ -37,15 +41,57 @@ pub struct Built {
 /// When there is nothing to show: no `SUMMARY.md` that can be read, a chapter that does not exist,
 /// a folder that cannot be written. Everything else is among the [faults](Built::faults).
 pub fn build(root: &Path, dir: &Path, live_reload: Option<&str>) -> Result<Built> {
+    let dir = std::path::absolute(dir)?;
+    let mut config = Config::from_disk(root.join("book.toml"))?;
+    config.update_from_env()?;
+    // mdBook makes an empty chapter of every misspelt name in the summary, unless told otherwise.
+    config.build.create_missing = false;
+    config.build.build_dir.clone_from(&dir);
+    if let Some(path) = live_reload {
+        config.set("output.html.live-reload-endpoint", path)?;
+        // The pages are at the root of this server, wherever else they get published.
+        config.set("output.html.site-url", "/")?;
+    }
+    let mut built = build_one(root, config.clone())?;
+
+    let two = config.book.src == Path::new(edition::ENGLISH.source)
+        && root
+            .join(edition::CHINESE.source)
+            .join("SUMMARY.md")
+            .is_file();
+    if two {
+        let site: Option<String> = config.get("output.html.site-url")?;
+        let site = site.map(|site| format!("{}/", site.trim_end_matches('/')));
+        config.book.src = edition::CHINESE.source.into();
+        config.book.language = Some(edition::CHINESE.language.to_string());
+        config.book.title = Some(edition::TITLE.to_string());
+        config.book.description = Some(edition::DESCRIPTION.to_string());
+        config.build.build_dir.push(edition::CHINESE.path);
+        config.set(
+            "output.html.site-url",
+            format!(
+                "{}{}",
+                site.as_deref().unwrap_or("/"),
+                edition::CHINESE.path
+            ),
+        )?;
+        let chinese = build_one(root, config)?;
+        built.faults.extend(chinese.faults);
+        built.warnings.extend(chinese.warnings);
+        // Without a host it is no address that a search engine could be told.
+        let address = site.filter(|site| site.contains("://"));
+        built
+            .faults
+            .extend(edition::join(&dir, address.as_deref())?);
+    }
+    Ok(built)
+}
+
+/// Builds one language of the book.
+fn build_one(root: &Path, config: Config) -> Result<Built> {
     let log = Log::default();
     let (index, mut faults) = tracing::subscriber::with_default(log.clone(), || {
-        let mut book = load(root)?;
-        book.config.build.build_dir = std::path::absolute(dir)?;
-        if let Some(path) = live_reload {
-            book.config.set("output.html.live-reload-endpoint", path)?;
-            // The pages are at the root of this server, wherever else they get published.
-            book.config.set("output.html.site-url", "/")?;
-        }
+        let book = MDBook::load_with_config(root, config)?;
         let faults = broken_includes(&book);
         book.build()?;
         let index = book.build_dir_for("html").join("index.html");
@@ -70,13 +116,20 @@ pub fn build(root: &Path, dir: &Path, live_reload: Option<&str>) -> Result<Built
     })
 }
 
-/// Loads the book below `root` as `mdbook` would, except that it never writes below `src/`: mdBook
-/// makes an empty chapter of every misspelt name in the summary, unless told otherwise.
-fn load(root: &Path) -> Result<MDBook> {
-    let mut config = Config::from_disk(root.join("book.toml"))?;
-    config.update_from_env()?;
-    config.build.create_missing = false;
-    MDBook::load_with_config(root, config)
+/// The file of a built book that mdBook has written under a name with a hash: `name-1a2b3c4d.js`.
+fn file_of(dir: &Path, name: &str, extension: &str) -> Result<PathBuf> {
+    for entry in fs::read_dir(dir)? {
+        let path = entry?.path();
+        let is_it = path.extension().is_some_and(|found| found == extension)
+            && path
+                .file_stem()
+                .and_then(|stem| stem.to_str()?.strip_prefix(name))
+                .is_some_and(|hash| hash.is_empty() || hash.starts_with('-'));
+        if is_it {
+            return Ok(path);
+        }
+    }
+    None.with_context(|| format!("{} has no {name}.{extension}", dir.display()))
 }
 
 /// Refuses a folder that [`build`] must not empty: one that holds anything but a built book.
