@@ -146,12 +146,21 @@ fn own_cpu() -> Option<Duration> {
     None
 }
 
+/// How long this thread was ready to run while another one had its processor, in seconds; known on
+/// Linux only.
+fn own_wait() -> Option<f64> {
+    let times = fs::read_to_string("/proc/thread-self/schedstat").ok()?;
+    let nanoseconds: f64 = times.split(' ').nth(1)?.parse().ok()?;
+    Some(nanoseconds / 1e9)
+}
+
 /// What a span of time has cost the server and the generator.
 pub struct Meter {
     server: Process,
     start: Instant,
     server_cpu: Option<f64>,
     own_cpu: Option<Duration>,
+    own_wait: Option<f64>,
 }
 
 /// What a [`Meter`] has found.
@@ -163,6 +172,8 @@ pub struct Spent {
     pub server: Option<f64>,
     /// The processor time of the generator, in seconds.
     pub generator: Option<f64>,
+    /// How long other programs kept the generator from its processor, in seconds.
+    pub waited: Option<f64>,
 }
 
 impl Meter {
@@ -172,6 +183,7 @@ impl Meter {
             server,
             server_cpu: server.cpu(),
             own_cpu: own_cpu(),
+            own_wait: own_wait(),
             start: Instant::now(),
         }
     }
@@ -185,19 +197,9 @@ impl Meter {
             seconds,
             server: server.map(|(now, then)| now - then),
             generator: own.map(|own| own.as_secs_f64()),
+            waited: own_wait().zip(self.own_wait).map(|(now, then)| now - then),
         }
     }
-}
-
-/// How many programs have wanted a processor lately, on average: the load of the last minute.
-pub fn load() -> Option<f64> {
-    let loads = fs::read_to_string("/proc/loadavg").ok()?;
-    loads.split(' ').next()?.parse().ok()
-}
-
-/// How many processors there are.
-pub fn processors() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 /// The machine and the date, for the record.
@@ -210,7 +212,7 @@ pub fn description(cores: Option<Cores>) -> Value {
     json!({
         "date": httpdate::fmt_http_date(SystemTime::now()),
         "processor": model,
-        "processors": processors(),
+        "processors": std::thread::available_parallelism().map(usize::from).ok(),
         "kernel": kernel(),
         "pinned": cores.map(|cores| json!({ "server": cores.server, "generator": cores.generator })),
     })

@@ -126,7 +126,6 @@ impl Bench {
             .with_context(|| format!("cannot make the folder {}", self.out.display()))?;
         let descriptors = machine::raise_descriptor_limit();
         let cores = Cores::choose().filter(|_| self.pinned);
-        let load_before = machine::load();
         let mut measured = Vec::new();
         for scenario in &self.scenarios {
             let wanted = scenario.load.connections() + 100;
@@ -168,7 +167,6 @@ impl Bench {
             seconds: self.seconds,
             rounds: self.rounds,
             cores,
-            load_before,
         })
     }
 

@@ -9,15 +9,16 @@ use serde_json::{Map, Value, json};
 use super::{
     machine::{self, Cores},
     plot,
-    scenario::{Better, GENERATOR_BUSY, Measure, Reading, Scenario},
+    scenario::{Better, GENERATOR_BUSY, GENERATOR_WAITED, Measure, Reading, Scenario},
 };
 use crate::stages;
 
 /// Above this share of its processor the generator may have been what limits the rate, in percent.
 const NEARLY_ALL: f64 = 95.0;
 
-/// A machine with more load than this on each processor is busy with something else.
-const BUSY: f64 = 0.5;
+/// Above this share of the time that others keep the generator waiting, the machine is busy with
+/// something else, in percent.
+const SOME: f64 = 5.0;
 
 /// The libraries whose versions matter for a server.
 const LIBRARIES: [&str; 4] = ["async-std", "futures", "mio", "tokio"];
@@ -35,8 +36,6 @@ pub struct Report {
     pub rounds: usize,
     /// Where the server and the generator ran, if they were kept there.
     pub cores: Option<Cores>,
-    /// How many programs wanted a processor before anything was measured, if it is known.
-    pub load_before: Option<f64>,
 }
 
 /// The measurements of one scenario.
@@ -185,50 +184,43 @@ impl Report {
             ),
         }
         self.print_bottlenecks();
-        let processors = machine::processors();
-        if let Some(load) = self
-            .load_before
-            .filter(|load| *load > BUSY * processors as f64)
-        {
-            println!(
-                "Before it began, {load} other programs wanted {processors} processors: trust no rate or \
-                 time above, and the ratios with care."
-            );
-        }
     }
 
     /// Says where the generator may have been slower than the server.
     fn print_bottlenecks(&self) {
-        let busiest = |measured: &Measured, server| measured.summary(server, &GENERATOR_BUSY);
-        let all = self.measured.iter().flat_map(|measured| {
-            let servers = self.servers.iter().enumerate();
-            servers.filter_map(move |(server, name)| {
-                let busy = busiest(measured, server)?.median;
-                Some((busy, measured.scenario.name, name))
-            })
-        });
-        let all: Vec<_> = all.collect();
-        if all.is_empty() {
-            return;
+        let (mut busiest, mut waited) = (None, None);
+        for measured in &self.measured {
+            for (server, name) in self.servers.iter().enumerate() {
+                let percent = |measure| measured.summary(server, measure).map(|s| s.median);
+                let Some(busy) = percent(&GENERATOR_BUSY) else {
+                    continue;
+                };
+                let wait = percent(&GENERATOR_WAITED).unwrap_or(0.0);
+                let place = format!("{}, {name}", measured.scenario.name);
+                if busy + wait >= NEARLY_ALL {
+                    println!(
+                        "{place}: the generator wanted its processor {:.0} % of the time, so the server \
+                         may be faster than it was measured.",
+                        busy + wait
+                    );
+                }
+                for (most, percent) in [(&mut busiest, busy + wait), (&mut waited, wait)] {
+                    if most.as_ref().is_none_or(|(highest, _)| percent > *highest) {
+                        *most = Some((percent, place.clone()));
+                    }
+                }
+            }
         }
-        let limits: Vec<_> = all
-            .iter()
-            .filter(|(busy, _, _)| *busy >= NEARLY_ALL)
-            .collect();
-        for (busy, scenario, name) in &limits {
+        if let Some((most, place)) = busiest.filter(|(most, _)| *most < NEARLY_ALL) {
             println!(
-                "{scenario}, {name}: the generator was busy {busy:.0} % of the time, so the server may \
-                 be faster than it was measured."
+                "The generator wanted its processor {most:.0} % of the time at most ({place}), so it \
+                 was never what limits a rate."
             );
         }
-        let (most, scenario, name) = all
-            .iter()
-            .max_by(|a, b| a.0.total_cmp(&b.0))
-            .expect("there is at least one");
-        if limits.is_empty() {
+        if let Some((most, place)) = waited.filter(|(most, _)| *most > SOME) {
             println!(
-                "The generator was busy {most:.0} % of the time at most ({scenario}, {name}), so it was \
-                 never what limits a rate."
+                "Other programs kept it waiting {most:.0} % of the time ({place}): the machine was busy; \
+                 trust ratios only, and those of processor time before those of rates."
             );
         }
     }
@@ -307,7 +299,6 @@ impl Report {
             .collect();
         json!({
             "machine": machine::description(self.cores),
-            "load_before": self.load_before,
             "versions": versions(),
             "seconds": self.seconds,
             "rounds": self.rounds,

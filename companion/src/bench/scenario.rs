@@ -73,6 +73,8 @@ const FULL_CPU: Measure = measure("server busy % while full", Some(Better::Lower
 const SERVER_BUSY: Measure = measure("server busy %", None);
 /// How busy the generator was. Near 100 % the server may be faster than it was measured.
 pub const GENERATOR_BUSY: Measure = measure("generator busy %", None);
+/// How much of the time other programs kept the generator from its processor.
+pub const GENERATOR_WAITED: Measure = measure("generator kept waiting %", None);
 
 /// One number.
 pub type Reading = (&'static Measure, f64);
@@ -253,6 +255,7 @@ fn busy(spent: Spent) -> impl Iterator<Item = Reading> {
     [
         (&SERVER_BUSY, percent(spent.server)),
         (&GENERATOR_BUSY, percent(spent.generator)),
+        (&GENERATOR_WAITED, percent(spent.waited)),
     ]
     .into_iter()
     .filter_map(|(measure, value)| Some((measure, value?)))
@@ -427,7 +430,7 @@ impl Run<'_> {
             (&P999, microseconds(times, 0.999)),
         ];
         // The generator watches the clock all the time, so its own share says nothing here.
-        readings.extend(busy(spent).filter(|(measure, _)| **measure != GENERATOR_BUSY));
+        readings.extend(busy(spent).filter(|(measure, _)| **measure == SERVER_BUSY));
         Ok(readings)
     }
 
@@ -435,7 +438,7 @@ impl Run<'_> {
     fn ring(&mut self, clients: usize) -> Result<Vec<usize>> {
         let ring = self.clients('r', clients)?;
         for (place, &client) in ring.iter().enumerate() {
-            let next = ring[(place + 1) % ring.len()];
+            let next = ring[(place + 1) % clients];
             self.generator.route(client, &[next], TEXT);
         }
         Ok(ring)
@@ -473,7 +476,7 @@ impl Run<'_> {
         self.generator.route(writer, &[slow], LONG_TEXT);
         self.generator.stop_reading(slow);
         self.generator.may_be_closed(writer);
-        let mut meanwhile = before.again();
+        let mut meanwhile = Clock::new(ring, RATE);
         meanwhile.run(self.generator, |elapsed, generator| {
             let sent = generator.sent(writer);
             let unwritten = generator.client(writer).unwritten();
@@ -587,15 +590,15 @@ impl Run<'_> {
     }
 }
 
-/// A load by the clock: at each of its ticks the next client of a ring writes one message to the one
-/// behind it. Each message counts from the time that it had to be written, however late it was.
+/// A load by the clock: at each of its ticks one client of a ring writes one message to the next one.
+/// Each message counts from the time that it had to be written, however late it was.
+///
+/// The clients take turns in an order that changes with each turn, as people do: who always answered
+/// at once would acknowledge with it what has arrived, and hide what a server without `TCP_NODELAY`
+/// waits for.
 struct Clock {
     ring: Vec<usize>,
     tick: Duration,
-    /// How many messages of the ring were written by an earlier clock.
-    earlier: u64,
-    /// How many messages this one has told the clients to write.
-    written: u64,
     /// Of the first so many seconds no times are kept.
     warm_up: f64,
     times: Histogram<u64>,
@@ -606,20 +609,6 @@ impl Clock {
         Clock {
             ring,
             tick: Duration::from_secs(1) / rate,
-            earlier: 0,
-            written: 0,
-            warm_up: 0.0,
-            times: times(),
-        }
-    }
-
-    /// A clock that goes on where this one has ended.
-    fn again(&self) -> Clock {
-        Clock {
-            ring: self.ring.clone(),
-            tick: self.tick,
-            earlier: self.earlier + self.written,
-            written: 0,
             warm_up: 0.0,
             times: times(),
         }
@@ -632,46 +621,56 @@ impl Clock {
         generator: &mut Generator,
         mut goes_on: impl FnMut(f64, &mut Generator) -> Result<bool>,
     ) -> Result<()> {
-        let size = self.ring.len() as u64;
+        // Every run has the same order.
+        let mut random = fastrand::Rng::with_seed(0);
+        let size = self.ring.len();
+        let mut order: Vec<usize> = (0..size).collect();
+        // When each message of each client had to be written, and the number of its first one.
+        let mut due = vec![Vec::new(); size];
+        let first: Vec<u64> = self
+            .ring
+            .iter()
+            .map(|&client| generator.sent(client))
+            .collect();
+        let (mut written, mut arrived) = (0, 0);
         let start = Instant::now();
-        let due = |message: u64, tick: Duration| {
-            let nanoseconds = message * u64::try_from(tick.as_nanos()).unwrap_or(u64::MAX);
-            start + Duration::from_nanos(nanoseconds)
-        };
-        let mut arrived = 0;
-        let mut going = true;
-        let mut end = Instant::now();
-        while going || arrived < self.written {
+        let (mut next, mut end, mut going) = (start, start, true);
+        while going || arrived < written {
             let now = Instant::now();
             if going {
                 going = goes_on((now - start).as_secs_f64(), generator)?;
                 end = now;
             } else if now - end > generator.patience() {
-                bail!("{} messages have not arrived", self.written - arrived);
+                bail!("{} messages have not arrived", written - arrived);
             }
-            while going && due(self.written, self.tick) <= now {
-                let place = (self.earlier + self.written) % size;
-                generator.send(self.ring[place as usize], 1)?;
-                self.written += 1;
+            while going && next <= now {
+                if written % size == 0 {
+                    random.shuffle(&mut order);
+                }
+                let place = order[written % size];
+                due[place].push(next);
+                generator.send(self.ring[place], 1)?;
+                written += 1;
+                next += self.tick;
             }
             generator.turn(Some(Duration::ZERO))?;
-            for arrival in mem::take(&mut generator.arrivals) {
+            let arrivals = mem::take(&mut generator.arrivals);
+            for arrival in &arrivals {
                 // The clients of a ring have logged in one after the other.
                 let place = arrival.client.wrapping_sub(self.ring[0]);
-                if place >= self.ring.len() {
+                if place >= size {
                     continue;
                 }
-                // Who received it is the one behind who wrote it.
-                let writer = (place as u64 + size - 1) % size;
-                for number in arrival.numbers {
-                    let message = number * size + writer - self.earlier;
-                    let due = due(message, self.tick);
+                let writer = (place + size - 1) % size;
+                for number in arrival.numbers.clone() {
+                    let due = due[writer][(number - first[writer]) as usize];
                     arrived += 1;
                     if (due - start).as_secs_f64() >= self.warm_up {
                         record(&mut self.times, arrival.at.saturating_duration_since(due));
                     }
                 }
             }
+            generator.arrivals = arrivals;
         }
         Ok(())
     }
