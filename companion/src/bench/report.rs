@@ -273,8 +273,18 @@ impl Report {
             lines.push(line.trim_end().to_string());
         }
         for (server, name) in self.servers.iter().enumerate() {
+            let mut failures: Vec<(&String, usize)> = Vec::new();
             for failure in measured.failures(server) {
-                lines.push(format!("   {name} failed: {failure}"));
+                match failures.iter_mut().find(|(known, _)| *known == failure) {
+                    Some((_, times)) => *times += 1,
+                    None => failures.push((failure, 1)),
+                }
+            }
+            for (failure, times) in failures {
+                let rounds = measured.samples[server].len();
+                lines.push(format!(
+                    "   {name} failed in {times} of {rounds} rounds: {failure}"
+                ));
             }
         }
         lines
