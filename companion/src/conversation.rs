@@ -222,6 +222,8 @@ pub enum Action {
     HasGrownLessThan(u64),
     /// The server does not end in the time that the step may take.
     KeepsRunning,
+    /// Nor does it use more than a twentieth of one processor in this time.
+    Idles,
     /// The server ends with this status.
     Exits(i32),
 }
@@ -661,6 +663,7 @@ fn push_steps(
             "is-resumed" => Action::IsResumed,
             "refuses-connections" => Action::RefusesConnections,
             "keeps-running" => Action::KeepsRunning,
+            "idles" => Action::Idles,
             "has-grown" => {
                 Action::HasGrownLessThan(number(node, "less-than", source)?.ok_or_else(|| {
                     source.error(node, "expected `has-grown less-than=MEGABYTES`")
@@ -677,7 +680,8 @@ fn push_steps(
                     node,
                     format!(
                         "the server cannot be told to `{verb}`; it reports, gets-interrupt, \
-                         gets-terminate, is-paused, is-resumed, refuses-connections, keeps-running, has-grown, exits"
+                         gets-terminate, is-paused, is-resumed, refuses-connections, keeps-running, idles, \
+                         has-grown, exits"
                     ),
                 ));
             }

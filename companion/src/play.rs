@@ -11,6 +11,7 @@ use std::{
 use socket2::{Domain, SockRef, Socket, Type};
 
 use crate::{
+    bench::machine::Process,
     conversation::{Action, Conversation, PATIENCE, Step, TRIES_TO_CONNECT},
     server::{Server, Signal},
     stages::Version,
@@ -28,6 +29,9 @@ const SEGMENT: u32 = 1448;
 
 /// How long a try to connect may take when the time is up: one that is refused is so at once.
 const LAST_TRY: Duration = Duration::from_millis(100);
+
+/// The most that a server uses of one processor while it idles.
+const IDLE_PERCENT: f64 = 5.0;
 
 /// Stands for the rounds of `repeat` after the first.
 const ELLIPSIS: &str = "…\n";
@@ -376,6 +380,29 @@ impl Stage<'_> {
                     ));
                 }
                 self.note("server", '*', "keeps running");
+            }
+            Action::Idles => {
+                let process = Process::new(self.server.id());
+                let used = process.cpu();
+                if let Ok(status) = self.server.wait(within) {
+                    return Err(missed(
+                        "the server goes on",
+                        format!("it ended with {status}"),
+                    ));
+                }
+                let (Some(before), Some(now)) = (used, process.cpu()) else {
+                    return Err(missed("the server runs", "it has ended"));
+                };
+                let percent = 100.0 * (now - before) / within.as_secs_f64();
+                if percent > IDLE_PERCENT {
+                    return Err(missed(
+                        format!("the server uses at most {IDLE_PERCENT} % of a processor"),
+                        format!("it uses {percent:.0} %"),
+                    ));
+                }
+                let seconds = within.as_secs();
+                let idle = format!("uses at most {IDLE_PERCENT} % of a processor, for {seconds} s");
+                self.note("server", '*', &idle);
             }
             Action::Exits(wanted) => {
                 let status = self

@@ -161,6 +161,7 @@ impl Action {
                 | Action::IsResumed
                 | Action::HasGrownLessThan(_)
                 | Action::KeepsRunning
+                | Action::Idles
                 | Action::Exits(_)
         )
     }
