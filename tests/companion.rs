@@ -372,7 +372,7 @@ fn check_without_a_stage_lists_what_each_chapter_demands() {
     for line in [
         "\n04-broker\n",
         "      two-people-chat\n",
-        "\n09-limits (being written)\n",
+        "\n10-backpressure (being written)\n",
     ] {
         assert!(stdout.contains(line), "{stdout}");
     }
@@ -596,7 +596,14 @@ fn new_makes_a_project_that_compiles_and_can_be_examined() {
         .lines()
         .filter_map(|line| line.split(' ').next())
         .collect();
-    let wanted = ["async-std", "ctrlc", "futures", "unicode-normalization"];
+    let wanted = [
+        "async-std",
+        "clap",
+        "ctrlc",
+        "futures",
+        "socket2",
+        "unicode-normalization",
+    ];
     assert_eq!(libraries, wanted, "{manifest}");
     assert!(read("rustfmt.toml").contains("max_width = 80"));
     // It has what the first chapter needs: the chapter's program in its place is built and held.

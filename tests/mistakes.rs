@@ -54,6 +54,16 @@ const THREADS: usize = 40;
 /// Compilers that run at once.
 const COMPILERS: usize = 2;
 
+/// The libraries of the stages.
+const EXTERN: [&str; 6] = [
+    "async_std",
+    "clap",
+    "ctrlc",
+    "futures",
+    "socket2",
+    "unicode_normalization",
+];
+
 /// With which patience a conversation that should hold is played again: dozens of servers run at once
 /// here, and that of `check` is meant for one. The last time it is that of the other tests.
 const AGAIN: [Duration; 2] = [check::PATIENCE, conversation::PATIENCE];
@@ -358,8 +368,7 @@ impl Mistakes {
         let output = Command::new(std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into()))
             .args(["--edition", "2024", "--crate-type", "bin"])
             .args(["--crate-name", "mistake", "--cap-lints", "allow"])
-            .args(["--extern", "async_std", "--extern", "ctrlc"])
-            .args(["--extern", "futures", "--extern", "unicode_normalization"])
+            .args(EXTERN.map(|name| ["--extern", name]).concat())
             .args(["-C", "strip=symbols"])
             .arg("-L")
             .arg(self.stages.deps())

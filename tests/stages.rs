@@ -28,6 +28,11 @@ fn servers() -> Vec<(String, PathBuf)> {
         .collect()
 }
 
+/// From chapter 09 on a library reads the arguments, and there are options among them.
+fn takes_options(name: &str) -> bool {
+    name >= "09"
+}
+
 fn run(program: &Path, arguments: &[&str]) -> Output {
     Command::new(program)
         .args(arguments)
@@ -73,7 +78,10 @@ fn a_taken_port_is_refused() {
 fn more_arguments_than_one_are_refused() {
     for (name, program) in servers() {
         let line = refusal(run(&program, &["127.0.0.1:0", "more"]));
-        let wanted = "error: expected one address, such as 127.0.0.1:9000";
+        let wanted = match takes_options(&name) {
+            false => "error: expected one address, such as 127.0.0.1:9000",
+            true => "error: unexpected argument 'more' found",
+        };
         assert_eq!(line, wanted, "{name}");
     }
 }
@@ -101,6 +109,54 @@ fn without_an_argument_it_is_port_8080_of_loopback() {
             "{name}: {line}{refusal}"
         );
     }
+}
+
+#[test]
+fn a_bad_value_is_refused_with_the_name_of_its_option() {
+    for (name, program) in servers() {
+        for option in options(&name, &program) {
+            for value in ["x", "-1", ""] {
+                let line = refusal(run(&program, &["127.0.0.1:0", &option, value]));
+                let wanted = format!("error: invalid value '{value}' for '{option} <");
+                assert!(line.starts_with(&wanted), "{name}: {line}");
+            }
+        }
+    }
+}
+
+/// The options that the help of a server lists, except for the help itself.
+fn options(name: &str, program: &Path) -> Vec<String> {
+    if !takes_options(name) {
+        return Vec::new();
+    }
+    let help = help(program);
+    let words = help.split_whitespace().map(str::to_string);
+    let options: Vec<String> = words
+        .filter(|word| word.starts_with("--") && word != "--help")
+        .collect();
+    assert!(!options.is_empty(), "{name}: {help}");
+    options
+}
+
+fn help(program: &Path) -> String {
+    let output = run(program, &["--help"]);
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+    // On Windows the program's own name has an ending.
+    String::from_utf8(output.stdout)
+        .unwrap()
+        .replace("\r\n", "\n")
+        .replace(".exe", "")
+}
+
+/// What chapter 09 shows of the options.
+#[test]
+fn help_is_what_the_chapter_shows() {
+    let stages = stages::build().unwrap();
+    let help = help(stages.program("09-limits").unwrap());
+    let transcript = format!("$ cargo run -q --bin 09-limits -- --help\n{help}");
+    let file = stages::root().join("code/transcripts/09-limits/help.txt");
+    expect_test::expect_file![file].assert_eq(&transcript);
 }
 
 #[test]
