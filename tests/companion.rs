@@ -63,6 +63,70 @@ fn answers_an_unknown_page_with_the_page_of_the_book() {
 }
 
 #[test]
+fn serves_both_languages() {
+    let book = book_in_two_languages();
+    let companion = Companion::start(book.path(), &["--port", "0"]);
+    for (path, status, shown) in [
+        ("/", 200, "href=\"zh-CN/index.html\" hreflang=\"zh-CN\""),
+        ("/zh-CN/", 200, "href=\"../index.html\" hreflang=\"en\""),
+        ("/zh-CN/", 200, "用异步 Rust 写聊天服务器"),
+        ("/nowhere.html", 404, "<title>Page not found - "),
+        ("/zh-CN/nowhere.html", 404, "<title>页面不存在 - "),
+    ] {
+        let page = companion.get(path);
+        assert!(
+            page.status == status && page.body.contains(shown),
+            "{path}: {}: {}",
+            page.status,
+            page.body
+        );
+    }
+}
+
+#[test]
+fn opens_in_the_language_of_the_browser() {
+    let pages = pages_in_two_languages();
+    for (preferred, language) in [
+        ("zh-CN", "zh-CN"),
+        ("fr,zh-TW", "zh-CN"),
+        ("fr,en,zh", "en"),
+    ] {
+        let Some(page) = browse(pages.path(), "index.html", preferred) else {
+            return;
+        };
+        let html = format!("<html lang=\"{language}\"");
+        assert!(page.contains(&html), "{preferred}: {page}");
+    }
+}
+
+#[test]
+fn keeps_the_section_when_the_language_changes_and_remembers_the_choice() {
+    let pages = pages_in_two_languages();
+    let Some(page) = browse(pages.path(), "second.html", "en") else {
+        return;
+    };
+    let title = "<title>arrived at #part, zh-CN is remembered</title>";
+    assert!(page.contains(title), "{page}");
+}
+
+#[test]
+fn finds_chinese_words() {
+    let pages = pages_in_two_languages();
+    for (word, found) in [
+        ("断开连接", "“断开连接”有 1 个结果："),
+        ("开连", "“开连”有 1 个结果："),
+        ("断连", "没有找到“断连”。"),
+        ("连接 reading", "“连接 reading”有 1 个结果："),
+    ] {
+        let file = format!("zh-CN/first.html?search={}", word.replace(' ', "%20"));
+        let Some(page) = browse(pages.path(), &file, "zh") else {
+            return;
+        };
+        assert!(page.contains(found), "{word}: {page}");
+    }
+}
+
+#[test]
 fn shows_an_edit_and_reloads_the_open_page() {
     let book = small_book();
     let companion = Companion::start(book.path(), &["--port", "0"]);
@@ -744,6 +808,95 @@ fn small_book() -> TempDir {
         write(book.path(), file, text);
     }
     book
+}
+
+/// A small book in English and Chinese. One of its pages changes the language as a reader would, and its
+/// counterpart says what came of that in its title.
+fn book_in_two_languages() -> TempDir {
+    let book = small_book();
+    for (file, text) in [
+        (
+            "book.toml",
+            "[book]\ntitle = \"A small book\"\nsrc = \"src/en\"\n[output.html]\n\
+             git-repository-url = \"https://git.example/\"\n\
+             edit-url-template = \"https://git.example/{path}\"\n",
+        ),
+        (
+            "src/en/SUMMARY.md",
+            "- [First](first.md)\n- [Second](second.md)\n",
+        ),
+        ("src/en/first.md", "# First\n"),
+        (
+            "src/en/second.md",
+            "# Second\n\n## Part\n\n<script>addEventListener('load', () => {\n\
+             location.hash = 'part';\ndocument.getElementById('language').click();\n});</script>\n",
+        ),
+        (
+            "src/zh-CN/SUMMARY.md",
+            "- [甲](first.md)\n- [乙](second.md)\n",
+        ),
+        ("src/zh-CN/first.md", "# 甲 {#first}\n\n连接\n\n断\n"),
+        (
+            "src/zh-CN/second.md",
+            "# 乙 {#second}\n\n## 部分 {#part}\n\n断开连接之后，还在 read。\n\n<script>\n\
+             const remembered = localStorage.getItem('mdbook-language');\n\
+             document.title = `arrived at ${location.hash}, ${remembered} is remembered`;\n</script>\n",
+        ),
+    ] {
+        write(book.path(), file, text);
+    }
+    book
+}
+
+/// The pages of that book, as static files.
+fn pages_in_two_languages() -> TempDir {
+    let book = book_in_two_languages();
+    let pages = TempDir::new().expect("a folder for the pages");
+    let output = run(&["build", text(pages.path()), "--root", text(book.path())]);
+    assert!(output.status.success(), "{output:?}");
+    pages
+}
+
+/// A file as it is when its scripts have run, in a browser that prefers these languages; nothing where
+/// there is no Chromium.
+fn browse(folder: &Path, file: &str, languages: &str) -> Option<String> {
+    let folders = env::var_os("PATH").unwrap_or_default();
+    let Some(browser) = ["google-chrome", "chromium", "chromium-browser"]
+        .iter()
+        .flat_map(|name| env::split_paths(&folders).map(move |folder| folder.join(name)))
+        .find(|file| file.is_file())
+    else {
+        // Past the capture of test output: whoever runs the tests ought to know.
+        let _ = writeln!(
+            std::io::stderr(),
+            "not tested in a browser: there is no Chromium"
+        );
+        return None;
+    };
+    let profile = TempDir::new().expect("a folder for the browser");
+    let mut child = Command::new(browser)
+        // As root, as in many containers, it runs without its sandbox only; the pages are ours.
+        .args([
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--no-first-run",
+        ])
+        // The clock of the page runs ahead whenever nothing is being loaded.
+        .args(["--virtual-time-budget=30000", "--dump-dom"])
+        .arg(format!("--user-data-dir={}", text(profile.path())))
+        .arg(format!("--accept-lang={languages}"))
+        .arg(format!("file://{}/{file}", text(folder)))
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("the browser can be run");
+    let page = whole(child.stdout.take().expect("it is piped")).recv_timeout(PATIENCE);
+    // It has printed what it had to.
+    let _ = child.kill();
+    let _ = child.wait();
+    Some(said(&page.expect("the browser shows the page in time")))
 }
 
 /// Replaces a file at once, as careful editors do, so that one edit is one change.

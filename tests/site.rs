@@ -524,7 +524,7 @@ fn left_in_english(site: &Site) -> Vec<Problem> {
 
 /// Searches that do not find their section.
 ///
-/// The browser cuts a word into pairs of characters, and finds the sections that have them all.
+/// The browser cuts a word into pairs of characters, and finds the sections that have them all in one field.
 fn not_found(folder: &Path, searches: &[(&str, &str)]) -> Vec<Problem> {
     let search = match read_search(&folder.join(CHINESE)) {
         Ok(search) => search,
@@ -553,8 +553,8 @@ fn not_found(folder: &Path, searches: &[(&str, &str)]) -> Vec<Problem> {
             .flatten()
             .enumerate()
             .filter(|(number, _)| {
-                pairs.iter().all(|pair| {
-                    ["title", "body", "breadcrumbs"].iter().any(|field| {
+                ["title", "body", "breadcrumbs"].iter().any(|field| {
+                    pairs.iter().all(|pair| {
                         let root = &search["index"]["index"][field]["root"];
                         let node = pair.chars().fold(root, |node, c| &node[c.to_string()]);
                         holds(node, &number.to_string())

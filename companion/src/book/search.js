@@ -13,7 +13,14 @@
             }
         }
         return words;
+    };    // The pairs of one word belong together; what has some of them is better than nothing.
+    const search = elasticlunr.Index.prototype.search;
+    elasticlunr.Index.prototype.search = function (text, options) {
+        const [all, some] = ['AND', 'OR'].map(bool => () => search.call(this, text, { ...options, bool }));
+        const found = all();
+        return found.length > 0 ? found : some();
     };
+
     // mdBook counts words to choose what it shows below a result. This counts characters.
     const BEFORE = 20, LENGTH = 80;
     const ENTITY = '&#?\\w+;';

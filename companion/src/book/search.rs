@@ -56,8 +56,6 @@ pub fn index_again(dir: &Path) -> Result<()> {
         index.add_doc(&number, texts);
     }
     search["index"] = serde_json::to_value(&index)?;
-    // The pairs of one word belong together.
-    search["search_options"]["bool"] = "AND".into();
     let json = search
         .to_string()
         .replace('\\', "\\\\")
