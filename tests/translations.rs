@@ -17,13 +17,15 @@ use support::{Book, Chapter, ENGLISH_ONLY, Language, Problem};
 /// Chapters in which a term of the glossary occurs only in another meaning, for which Chinese has another
 /// word: a sender is a person, a reader a client or a `BufReader`, a stream a connection, and `select` lets
 /// two futures race; or that describe something before it gets its Chinese name.
-const OTHER_MEANINGS: [(&str, &str); 8] = [
+const OTHER_MEANINGS: [(&str, &str); 10] = [
     ("00-specification", "sender"),
     ("02-read", "reader"),
     ("02-read", "sender"),
     ("02-read", "stream"),
     ("03-write", "reader"),
     ("07-client", "race"),
+    ("08-names", "race"),
+    ("08-names", "stream"),
     ("faults", "race"),
     ("faults", "reader"),
 ];
