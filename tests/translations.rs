@@ -17,7 +17,7 @@ use support::{Book, Chapter, ENGLISH_ONLY, Language, Problem};
 /// Chapters in which a term of the glossary occurs only in another meaning, for which Chinese has another
 /// word: a sender is a person, a reader a client or a `BufReader`, a stream a connection, and `select` lets
 /// two futures race; or that describe something before it gets its Chinese name.
-const OTHER_MEANINGS: [(&str, &str); 10] = [
+const OTHER_MEANINGS: [(&str, &str); 11] = [
     ("00-specification", "sender"),
     ("02-read", "reader"),
     ("02-read", "sender"),
@@ -26,6 +26,7 @@ const OTHER_MEANINGS: [(&str, &str); 10] = [
     ("07-client", "race"),
     ("08-names", "race"),
     ("08-names", "stream"),
+    ("09-limits", "race"),
     ("faults", "race"),
     ("faults", "reader"),
 ];
