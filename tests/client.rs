@@ -9,7 +9,7 @@ use std::{
 };
 
 use companion::{
-    server::{Server, Signal, Subject, free_addr},
+    server::{FreeAddr, Server, Signal, Subject},
     stages::{self, Stages, Version},
 };
 
@@ -476,7 +476,8 @@ mod exercises {
 
     #[test]
     fn retry_waits_for_a_server() {
-        let addr = free_addr().unwrap().to_string();
+        let free = FreeAddr::find().unwrap();
+        let addr = free.addr().to_string();
         let mut waiting = start(stages().example("07-retry").unwrap(), &[&addr, "bob"]);
         say(&mut waiting, "bob: there you are\n");
         let mut line = String::new();

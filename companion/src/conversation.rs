@@ -222,8 +222,11 @@ pub enum Action {
     HasGrownLessThan(u64),
     /// The server does not end in the time that the step may take.
     KeepsRunning,
-    /// Nor does it use more than a twentieth of one processor in this time.
+    /// Nor does it use more than a twentieth of one processor in this time, or would if it had it.
     Idles,
+    /// The server is waited for until it has done all that it can do now, but no longer than the step
+    /// may take.
+    CatchesUp,
     /// The server ends with this status.
     Exits(i32),
 }
@@ -664,6 +667,7 @@ fn push_steps(
             "refuses-connections" => Action::RefusesConnections,
             "keeps-running" => Action::KeepsRunning,
             "idles" => Action::Idles,
+            "catches-up" => Action::CatchesUp,
             "has-grown" => {
                 Action::HasGrownLessThan(number(node, "less-than", source)?.ok_or_else(|| {
                     source.error(node, "expected `has-grown less-than=MEGABYTES`")
@@ -681,7 +685,7 @@ fn push_steps(
                     format!(
                         "the server cannot be told to `{verb}`; it reports, gets-interrupt, \
                          gets-terminate, is-paused, is-resumed, refuses-connections, keeps-running, idles, \
-                         has-grown, exits"
+                         catches-up, has-grown, exits"
                     ),
                 ));
             }

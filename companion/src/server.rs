@@ -2,7 +2,7 @@
 
 use std::{
     io::{self, BufRead, BufReader, Read},
-    net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream},
+    net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket},
     ops::Range,
     path::{Path, PathBuf},
     process::{self, Child, Command, ExitStatus, Stdio},
@@ -16,8 +16,8 @@ use wait_timeout::ChildExt;
 
 use crate::conversation::{Action, Conditions, Conversation};
 
-/// How long a server may take until it listens.
-const START: Duration = Duration::from_secs(15);
+/// How long a server may take until it listens: one in another language, on a machine that is busy.
+const START: Duration = Duration::from_secs(30);
 
 /// How long to wait between two tries to connect to a server that does not say when it listens.
 const TRY_AGAIN: Duration = Duration::from_millis(20);
@@ -121,19 +121,19 @@ impl Subject {
                 Server::spawn(command(&words, *descriptors), stderr, None, within)
             }
             Subject::Command(words) => {
-                let addr =
-                    free_addr().map_err(|error| format!("there is no free port: {error}"))?;
+                let free =
+                    FreeAddr::find().map_err(|error| format!("there is no free port: {error}"))?;
                 let words: Vec<String> = words
                     .iter()
                     .flat_map(|word| match word.as_str() {
                         OPTIONS => options.clone(),
                         word => vec![
-                            word.replace(ADDR, &addr.to_string())
+                            word.replace(ADDR, &free.addr.to_string())
                                 .replace(OPTIONS, &options.join(" ")),
                         ],
                     })
                     .collect();
-                Server::spawn(command(&words, *descriptors), stderr, Some(addr), within)
+                Server::spawn(command(&words, *descriptors), stderr, Some(free), within)
             }
             Subject::Addr(addr) => {
                 TcpStream::connect_timeout(addr, within)
@@ -141,6 +141,7 @@ impl Subject {
                 Ok(Server {
                     child: None,
                     addr: *addr,
+                    free: None,
                     reports: Arc::default(),
                     memory_at_start: None,
                 })
@@ -183,27 +184,43 @@ fn command(words: &[String], descriptors: Option<u32>) -> Command {
     command
 }
 
-/// A port of loopback that is free, and that nobody else gets by chance: it is below those that systems
-/// hand out by themselves, and is given away once in this process.
-///
-/// # Errors
-///
-/// When none is free.
-pub fn free_addr() -> io::Result<SocketAddr> {
-    const PORTS: Range<u32> = 20_000..30_000;
-    static GIVEN_AWAY: AtomicU32 = AtomicU32::new(0);
-    for _ in PORTS {
-        // Two processes start at different ports.
-        let number = GIVEN_AWAY
-            .fetch_add(1, Ordering::Relaxed)
-            .wrapping_add(process::id().wrapping_mul(97));
-        let port = PORTS.start + number % (PORTS.end - PORTS.start);
-        let addr = (Ipv4Addr::LOCALHOST, u16::try_from(port).unwrap_or_default());
-        if let Ok(listener) = TcpListener::bind(addr) {
-            return listener.local_addr();
+/// An address of loopback that is free, and that no other process which asks for one gets as long as this
+/// value lives.
+#[derive(Debug)]
+pub struct FreeAddr {
+    addr: SocketAddr,
+    /// The port of UDP with the same number, which only one process can have. A server needs that of TCP.
+    _taken: UdpSocket,
+}
+
+impl FreeAddr {
+    /// Finds one. Its port is below those that systems hand out by themselves.
+    ///
+    /// # Errors
+    ///
+    /// When there is none.
+    pub fn find() -> io::Result<FreeAddr> {
+        const PORTS: Range<u32> = 20_000..30_000;
+        static GIVEN_AWAY: AtomicU32 = AtomicU32::new(0);
+        for _ in PORTS {
+            // Two processes start at different ports, and one does not use a port again at once.
+            let number = GIVEN_AWAY
+                .fetch_add(1, Ordering::Relaxed)
+                .wrapping_add(process::id().wrapping_mul(97));
+            let port = PORTS.start + number % (PORTS.end - PORTS.start);
+            let addr =
+                SocketAddr::from((Ipv4Addr::LOCALHOST, u16::try_from(port).unwrap_or_default()));
+            if let (Ok(_taken), Ok(_)) = (UdpSocket::bind(addr), TcpListener::bind(addr)) {
+                return Ok(FreeAddr { addr, _taken });
+            }
         }
+        Err(io::ErrorKind::AddrInUse.into())
     }
-    Err(io::ErrorKind::AddrInUse.into())
+
+    /// The address.
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
 }
 
 /// A server that was started for one conversation, and is ended with this value; or one that runs
@@ -212,6 +229,8 @@ pub fn free_addr() -> io::Result<SocketAddr> {
 pub struct Server {
     child: Option<Child>,
     addr: SocketAddr,
+    /// Where it listens, if that was found for it: nobody else is to find the same.
+    free: Option<FreeAddr>,
     reports: Arc<Reports>,
     /// Of memory, in kilobytes, when it had started.
     memory_at_start: Option<u64>,
@@ -265,7 +284,7 @@ impl Server {
     fn spawn(
         mut command: Command,
         stderr: Stdio,
-        addr: Option<SocketAddr>,
+        free: Option<FreeAddr>,
         within: Duration,
     ) -> Result<Server, String> {
         let mut child = command
@@ -294,16 +313,18 @@ impl Server {
         let mut server = Server {
             child: Some(child),
             addr: SocketAddr::from((IpAddr::V4(Ipv4Addr::LOCALHOST), 0)),
+            free: None,
             reports,
             memory_at_start: None,
         };
-        server.addr = match addr {
+        server.addr = match &free {
             None => server.announced(&stdout, within)?,
-            Some(addr) => {
+            Some(free) => {
                 drop(stdout);
-                server.found_at(addr, within)?
+                server.found_at(free.addr, within)?
             }
         };
+        server.free = free;
         server.memory_at_start = server.memory();
         Ok(server)
     }
@@ -606,6 +627,16 @@ mod tests {
     }
 
     #[test]
+    fn no_other_process_finds_the_same_address() {
+        let free = FreeAddr::find().unwrap();
+        // What another process does first when it comes to this port.
+        let error = UdpSocket::bind(free.addr).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
+        // The server itself is not kept from it.
+        TcpListener::bind(free.addr).unwrap();
+    }
+
+    #[test]
     fn a_command_without_a_place_for_options_gets_none() {
         let text =
             "conversation c since=\"09-limits\" options=\"--max-line 8192\" { about \"…\"; }";
@@ -619,7 +650,7 @@ mod tests {
         );
         let why = command(&["chat", ADDR, OPTIONS]).cannot_play(conversation);
         assert_eq!(why, None);
-        let addr = Subject::Addr(free_addr().unwrap()).cannot_play(conversation);
+        let addr = Subject::Addr(FreeAddr::find().unwrap().addr).cannot_play(conversation);
         assert!(addr.is_some());
     }
 }
