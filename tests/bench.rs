@@ -239,6 +239,7 @@ enum Mistake {
     None,
     Loses,
     LosesAllFromThere,
+    Refuses,
     Doubles,
     Swaps,
     CutsTheEnd,
@@ -282,6 +283,7 @@ fn serve(mistake: Mistake, stream: TcpStream, peers: &Peers) -> Option<()> {
                 Mistake::None => {}
                 Mistake::Loses => continue,
                 Mistake::LosesAllFromThere => return None,
+                Mistake::Refuses => line = format!("error unknown-peer {to}\n"),
                 Mistake::Doubles => line = line.repeat(2),
                 Mistake::Swaps => {
                     held = line;
@@ -309,6 +311,11 @@ fn serve(mistake: Mistake, stream: TcpStream, peers: &Peers) -> Option<()> {
         } else {
             line.push_str(&std::mem::take(&mut held));
         }
+        let to = if line.starts_with("error unknown-peer") {
+            &from
+        } else {
+            to
+        };
         let peers = peers.lock().unwrap();
         // The client may have left, because it has seen the mistake.
         let _ = peers.get(to)?.write_all(line.as_bytes());
@@ -316,14 +323,18 @@ fn serve(mistake: Mistake, stream: TcpStream, peers: &Peers) -> Option<()> {
     Some(())
 }
 
-/// What the bench says about a server with this mistake.
-fn judged(mistake: Mistake) -> Result<(), String> {
-    let out = tempfile::tempdir().unwrap();
-    let server = Competitor {
+fn competitor(mistake: Mistake) -> Competitor {
+    Competitor {
         name: format!("{mistake:?}"),
         subject: Subject::Addr(fake(mistake)),
         options: Vec::new(),
-    };
+    }
+}
+
+/// What the bench says about a server with this mistake.
+fn judged(mistake: Mistake) -> Result<(), String> {
+    let out = tempfile::tempdir().unwrap();
+    let server = competitor(mistake);
     let scenario = small(
         "pairs-1",
         Load::Pairs {
@@ -392,4 +403,33 @@ fn every_message_must_arrive_whole_once_and_in_order() {
             scope.spawn(move || assert_eq!(judged(mistake), Err(wanted), "{mistake:?}"));
         }
     });
+}
+
+#[test]
+fn messages_that_a_slow_reader_does_not_get_are_lost_or_refused() {
+    let out = tempfile::tempdir().unwrap();
+    let cases = [
+        (Mistake::None, 0.0, 0.0),
+        (Mistake::Loses, 0.0, 1.0),
+        (Mistake::Refuses, 1.0, 0.0),
+    ];
+    let servers = cases.iter().map(|(mistake, ..)| competitor(*mistake));
+    let scenario = small("slow-reader", Load::SlowReader { messages: 1_000 });
+    let report = bench(servers.collect(), vec![scenario], out.path())
+        .run()
+        .unwrap();
+    for ((mistake, refused, lost), samples) in cases.iter().zip(&report.measured[0].samples) {
+        let readings = samples[0].as_ref().unwrap();
+        let reading = |name| readings.iter().find(|(measure, _)| measure.name == name);
+        for (name, wanted) in [("refused messages", refused), ("lost messages", lost)] {
+            let (_, seen) = reading(name).unwrap();
+            assert_eq!(seen, wanted, "{mistake:?}: {name}");
+        }
+    }
+    // A single scenario has a plot for each of its numbers that praises a server.
+    report.write(out.path()).unwrap();
+    let svg = fs::read_to_string(out.path().join("bench.svg")).unwrap();
+    for name in ["longest wait ms", "lost messages"] {
+        assert!(svg.contains(&format!("slow-reader: {name}")), "{svg}");
+    }
 }

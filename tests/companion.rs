@@ -436,7 +436,7 @@ fn check_without_a_stage_lists_what_each_chapter_demands() {
     for line in [
         "\n04-broker\n",
         "      two-people-chat\n",
-        "\n10-backpressure (being written)\n",
+        "\n11-drain (being written)\n",
     ] {
         assert!(stdout.contains(line), "{stdout}");
     }

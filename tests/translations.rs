@@ -17,7 +17,9 @@ use support::{Book, Chapter, ENGLISH_ONLY, Language, Problem};
 /// Chapters in which a term of the glossary occurs only in another meaning, for which Chinese has another
 /// word: a sender is a person, a reader a client or a `BufReader`, a stream a connection, and `select` lets
 /// two futures race; or that describe something before it gets its Chinese name.
-const OTHER_MEANINGS: [(&str, &str); 11] = [
+const OTHER_MEANINGS: [(&str, &str); 13] = [
+    ("00-specification", "reader"),
+    ("00-specification", "receiver"),
     ("00-specification", "sender"),
     ("02-read", "reader"),
     ("02-read", "sender"),

@@ -196,6 +196,8 @@ pub enum Action {
     },
     /// The client's next line is any at all.
     ReceivesAnything,
+    /// From here on, the client does not care for lines that begin so, and for how many there are.
+    PassesOver(String),
     /// The client's next lines are those of several series, each in its own order, however mixed.
     ReceivesMixed(Vec<Vec<String>>),
     /// The client says that it has finished sending: it closes its outgoing half.
@@ -270,6 +272,7 @@ impl Conversation {
                 }
                 Action::Receives { line, .. }
                 | Action::IsTold { words: line, .. }
+                | Action::PassesOver(line)
                 | Action::Reports(line) => *line = replace(line),
                 Action::ReceivesMixed(series) => {
                     series
@@ -714,6 +717,7 @@ fn push_steps(
                 times,
             },
             "receives-anything" => Action::ReceivesAnything,
+            "passes-over" => Action::PassesOver(argument()?),
             "receives-mixed" => Action::ReceivesMixed(
                 arguments
                     .iter()
@@ -733,7 +737,7 @@ fn push_steps(
                     node,
                     format!(
                         "a client cannot `{verb}`; it connects, joins, sends, writes, receives, is-told, \
-                         receives-anything, receives-mixed, finishes, leaves, resets, sees-end"
+                         receives-anything, receives-mixed, passes-over, finishes, leaves, resets, sees-end"
                     ),
                 ));
             }

@@ -5,7 +5,7 @@
 //! line is, byte for byte. The comparison is so cheap that it is always made.
 
 use std::{
-    io::{self, ErrorKind, Read, Write},
+    io::{self, BufRead, BufReader, ErrorKind, Read, Write},
     mem,
     net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr},
     ops::Range,
@@ -15,7 +15,7 @@ use std::{
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use mio::{Events, Interest, Poll, Token, net::TcpStream};
-use socket2::{Domain, Socket, Type};
+use socket2::{Domain, SockRef, Socket, Type};
 
 /// How long nothing may arrive while something is under way.
 pub const PATIENCE: Duration = Duration::from_secs(15);
@@ -113,6 +113,8 @@ pub struct Client {
     closed: bool,
     /// The last line that was the server's own.
     said: Option<String>,
+    /// How many lines of its own were refused.
+    refused: u64,
 }
 
 impl Client {
@@ -124,6 +126,11 @@ impl Client {
     /// Whether the server has closed the connection.
     pub fn is_closed(&self) -> bool {
         self.closed
+    }
+
+    /// How often the server has said that it refuses a line.
+    pub fn refused(&self) -> u64 {
+        self.refused
     }
 
     fn over(&self, what: &str) -> anyhow::Error {
@@ -271,6 +278,7 @@ impl Generator {
             may_be_closed: false,
             closed: false,
             said: None,
+            refused: 0,
         };
         client.write_to_self("am I in?");
         let both = Interest::READABLE | Interest::WRITABLE;
@@ -302,6 +310,23 @@ impl Generator {
     pub fn stop_reading(&mut self, index: usize) {
         self.clients[index].reads = false;
         self.clients[index].may_be_closed = true;
+    }
+
+    /// Lets a client that does not read take all that still comes, until the connection ends or nothing
+    /// has come for so long. Returns how many messages that were, whichever.
+    ///
+    /// # Errors
+    ///
+    /// When the system refuses to wait for them.
+    pub fn messages_left(&mut self, index: usize, quiet: Duration) -> Result<u64> {
+        let stream = &self.clients[index].stream;
+        let socket = SockRef::from(stream);
+        socket.set_nonblocking(false)?;
+        socket.set_read_timeout(Some(quiet))?;
+        let lines = BufReader::new(stream).split(b'\n');
+        // An error is an end too: a reset, or nothing in time.
+        let whole = lines.map_while(|line| line.ok());
+        Ok(whole.filter(|line| line.starts_with(b"from ")).count() as u64)
     }
 
     /// Says that the server may close the connection of this client.
@@ -556,6 +581,7 @@ impl Client {
         if !line.starts_with(b"from ") && !self.looks_like_a_message(line) {
             if line.starts_with(b"error ") {
                 self.said = Some(shown());
+                self.refused += 1;
             }
             return Ok(false);
         }
@@ -596,7 +622,7 @@ impl Drop for Generator {
         for client in &self.clients {
             // Ports of connections that end in good order stay taken for a minute. An error says that
             // this one has ended already.
-            let _ = socket2::SockRef::from(&client.stream).set_linger(Some(Duration::ZERO));
+            let _ = SockRef::from(&client.stream).set_linger(Some(Duration::ZERO));
         }
     }
 }

@@ -1,4 +1,5 @@
-//! A plot of what was measured: for each scenario a bar for each server, with the spread.
+//! A plot of what was measured: for each scenario a bar for each server, with the spread; for a single
+//! scenario one part for everything that says which server is the better one.
 
 use std::{error::Error, path::Path};
 
@@ -23,11 +24,16 @@ const LETTER: u32 = 7;
 
 /// Writes an SVG file.
 pub fn plot(report: &Report, file: &Path) -> Result<(), Box<dyn Error + Send + Sync>> {
-    let shown: Vec<(&Measured, &Measure)> = report
-        .measured
-        .iter()
-        .filter_map(|measured| Some((measured, main_measure(measured)?)))
-        .collect();
+    let shown: Vec<(&Measured, &Measure)> = match report.measured.as_slice() {
+        [only] => {
+            let praising = only.measures().into_iter().filter(|m| m.better.is_some());
+            praising.map(|measure| (only, measure)).collect()
+        }
+        all => all
+            .iter()
+            .filter_map(|measured| Some((measured, main_measure(measured)?)))
+            .collect(),
+    };
     let rows = shown.len().div_ceil(COLUMNS).max(1);
     let servers = u32::try_from(report.servers.len())?;
     let height = HEIGHT.0 + HEIGHT.1 * servers;

@@ -29,6 +29,9 @@ const WARM_UP: f64 = 0.2;
 /// How long a load that a server may refuse to take goes on, in seconds.
 const FLOOD: f64 = 10.0;
 
+/// How long nothing has come when all that will come to a client has come.
+const QUIET: Duration = Duration::from_secs(1);
+
 /// How many bytes of such a load are ready to be written.
 const READY: usize = 64 * 1024;
 
@@ -64,6 +67,8 @@ const UNDISTURBED: Measure = measure("p99 µs before", None);
 const DISTURBED: Measure = measure("p99 µs meanwhile", Some(Better::Lower));
 const STALL: Measure = measure("longest wait ms", Some(Better::Lower));
 const GROWTH: Measure = measure("memory growth MB", Some(Better::Lower));
+const REFUSED: Measure = measure("refused messages", None);
+const LOST: Measure = measure("lost messages", Some(Better::Lower));
 const TAKEN: Measure = measure("taken up MB", None);
 const CLOSED: Measure = measure("closed (1: yes)", None);
 const CYCLES: Measure = measure("visits/s", Some(Better::Higher));
@@ -500,6 +505,17 @@ impl Run<'_> {
             (&STALL, meanwhile.times.max() as f64 / 1e6),
             (&TAKEN, taken / 1e6),
         ]);
+        if unwritten == 0 && !self.generator.client(writer).is_closed() {
+            // Who writes gets its answers one after the other, so all of them have come then.
+            self.generator.finish()?;
+            let refused = self.generator.client(writer).refused();
+            let received = self.generator.messages_left(slow, QUIET)?;
+            let lost = self
+                .generator
+                .sent(writer)
+                .saturating_sub(refused + received);
+            readings.extend([(&REFUSED, refused as f64), (&LOST, lost as f64)]);
+        }
         Ok(readings)
     }
 
