@@ -17,7 +17,7 @@ use support::{Book, Chapter, ENGLISH_ONLY, Language, Problem};
 /// Chapters in which a term of the glossary occurs only in another meaning, for which Chinese has another
 /// word: a sender is a person, a reader a client or a `BufReader`, a stream a connection, and `select` lets
 /// two futures race; or that describe something before it gets its Chinese name.
-const OTHER_MEANINGS: [(&str, &str); 13] = [
+const OTHER_MEANINGS: [(&str, &str); 15] = [
     ("00-specification", "reader"),
     ("00-specification", "receiver"),
     ("00-specification", "sender"),
@@ -29,6 +29,8 @@ const OTHER_MEANINGS: [(&str, &str); 13] = [
     ("08-names", "race"),
     ("08-names", "stream"),
     ("09-limits", "race"),
+    ("10-backpressure", "race"),
+    ("10-backpressure", "receiver"),
     ("faults", "race"),
     ("faults", "reader"),
 ];
