@@ -1,18 +1,24 @@
 //! What the servers from chapter 09 on do about hostile clients, where no conversation can show it: the
-//! operating system is asked, or one client in a crowd does not know its turn.
+//! operating system is asked, or one client in a crowd does not know its turn, or
+//! nobody knows how far things have come when the server is told to stop.
 #![cfg(target_os = "linux")]
 
 use std::{
     fs,
     io::{BufRead, BufReader, Read, Write},
     net::{SocketAddr, TcpStream},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc,
+    },
     thread,
     time::{Duration, Instant},
 };
 
 use companion::{
     conversation::Conditions,
-    server::{Server, Subject},
+    server::{Server, Signal, Subject},
     stages,
 };
 
@@ -143,5 +149,77 @@ fn that_descriptors_ran_out_is_reported_once() {
         server.wait(Duration::from_secs(1)).expect_err(name);
         let again = server.reports(REPORT, Instant::now());
         assert!(again.is_err(), "{name}: it is reported again");
+    }
+}
+
+/// Four clients write to themselves and to somebody else as fast as they can when the server is told to
+/// stop. Whatever it takes up reaches both, and nothing comes after the notice.
+#[test]
+fn a_stop_in_the_middle_of_traffic_delivers_whole_messages_and_the_notice_last() {
+    const PAIRS: usize = 4;
+    const BEFORE_THE_STOP: usize = 100;
+    for (name, mut server) in servers(&Conditions::default()) {
+        if name < "11-drain" {
+            continue;
+        }
+        let clients: Vec<[TcpStream; 2]> = (0..PAIRS)
+            .map(|n| {
+                [
+                    join(&server, &format!("from{n}")),
+                    join(&server, &format!("to{n}")),
+                ]
+            })
+            .collect();
+        let (under_way, all_under_way) = mpsc::channel();
+        let stopped = Arc::new(AtomicBool::new(false));
+        let readers: Vec<[_; 2]> = (0..)
+            .zip(&clients)
+            .map(|(n, [sender, receiver])| {
+                let (mut writer, stopped) = (sender.try_clone().unwrap(), Arc::clone(&stopped));
+                thread::spawn(move || {
+                    for number in 0.. {
+                        let line = writeln!(writer, "from{n}, to{n}: {number}");
+                        if line.is_err() || stopped.load(Ordering::Relaxed) {
+                            break;
+                        }
+                    }
+                });
+                [sender, receiver].map(|client| {
+                    let client = client.try_clone().unwrap();
+                    let under_way = under_way.clone();
+                    thread::spawn(move || {
+                        let mut lines = BufReader::new(client).lines().map(Result::unwrap);
+                        let mut received: Vec<_> = lines.by_ref().take(BEFORE_THE_STOP).collect();
+                        under_way.send(()).unwrap();
+                        received.extend(lines);
+                        received
+                    })
+                })
+            })
+            .collect();
+        for _ in 0..2 * PAIRS {
+            all_under_way.recv_timeout(PATIENCE).expect(name);
+        }
+        server.signal(Signal::Interrupt).unwrap();
+        stopped.store(true, Ordering::Relaxed);
+        for (n, both) in readers.into_iter().enumerate() {
+            let [to_itself, to_the_other] = both.map(|reader| {
+                let mut lines = reader.join().unwrap();
+                let notice = lines.pop().unwrap();
+                assert!(
+                    notice.starts_with("error server-stopping "),
+                    "{name}: {notice}"
+                );
+                lines
+            });
+            let wanted: Vec<_> = (0..to_itself.len())
+                .map(|number| format!("from from{n}: {number}"))
+                .collect();
+            assert_eq!(to_itself, wanted, "{name}");
+            assert_eq!(to_the_other, wanted, "{name}");
+        }
+        drop(clients);
+        let status = server.wait(PATIENCE).expect(name);
+        assert_eq!(status.code(), Some(0), "{name}");
     }
 }
