@@ -15,9 +15,9 @@ use similar::{DiffTag, capture_diff_slices};
 use support::{Book, Chapter, ENGLISH_ONLY, Language, Problem};
 
 /// Chapters in which a term of the glossary occurs only in another meaning, for which Chinese has another
-/// word: a sender is a person, a reader a client or a `BufReader`, a stream a connection, and `select` lets
-/// two futures race; or that describe something before it gets its Chinese name.
-const OTHER_MEANINGS: [(&str, &str); 15] = [
+/// word: a sender is a person, a reader a client or a `BufReader`, a stream a connection, a limit one of
+/// time, and `select` lets two futures race; or that describe something before it gets its Chinese name.
+const OTHER_MEANINGS: [(&str, &str); 17] = [
     ("00-specification", "reader"),
     ("00-specification", "receiver"),
     ("00-specification", "sender"),
@@ -31,6 +31,8 @@ const OTHER_MEANINGS: [(&str, &str); 15] = [
     ("09-limits", "race"),
     ("10-backpressure", "race"),
     ("10-backpressure", "receiver"),
+    ("11-drain", "limit"),
+    ("11-drain", "receiver"),
     ("faults", "race"),
     ("faults", "reader"),
 ];
