@@ -1,12 +1,14 @@
 //! `cargo run -- check`: examines a server against what the book has promised up to a chapter.
 
 use std::{
-    collections::BTreeMap,
+    cmp::Reverse,
+    collections::{BTreeMap, HashMap},
     fs, io,
     net::{SocketAddr, ToSocketAddrs},
     path::{Path, PathBuf},
     process::{Command, Stdio},
     sync::{
+        Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
         mpsc,
     },
@@ -23,7 +25,7 @@ use serde_json::{Value, json};
 use crate::{
     conversation::{self, Conditions, Conversation, Traffic},
     play::{self, Outcome, Rules, Shortfall},
-    server::Subject,
+    server::{Server, Subject},
     stages,
 };
 
@@ -36,12 +38,13 @@ const UNPROMISED: Duration = Duration::from_secs(2);
 
 /// What an examination may ask of a server, whatever the chapter.
 pub const MOST: Traffic = Traffic {
-    connections: 2_000,
+    connections: 1_500,
     bytes: 64 * 1024 * 1024,
 };
 
-/// How many conversations are held at once, at most. Each has a server of its own.
-const AT_ONCE: usize = 4;
+/// How many conversations are held at once, at most. Each has a server of its own, and most of them wait
+/// for something most of the time.
+const AT_ONCE: usize = 16;
 
 /// How long nothing must change until a change is complete.
 const QUIET: Duration = Duration::from_millis(100);
@@ -298,6 +301,7 @@ fn report(
     let mut results = Vec::new();
     let (mut held, mut not_examined, mut fell_short) = (0, 0, 0);
     let single = examination.conversation.is_some();
+    let under_way = UnderWay::default();
     let examine = |number: usize| {
         let conversation = requirements[number];
         match subject.cannot_play(conversation) {
@@ -308,15 +312,19 @@ fn report(
                 conversation,
                 number,
                 single && !examination.json,
+                &under_way,
             ),
         }
     };
     let at_once = match subject {
         // One server for all conversations: they could not tell whose fault it is.
         Subject::Addr(_) => 1,
-        _ => thread::available_parallelism().map_or(1, |cores| cores.get().min(AT_ONCE)),
+        _ => AT_ONCE,
     };
-    in_order(requirements.len(), at_once, examine, |number, verdict| {
+    // Those that may take longest begin first, so that nobody waits for them at the end.
+    let mut begin: Vec<usize> = (0..requirements.len()).collect();
+    begin.sort_by_key(|number| Reverse(requirements[*number].may_take()));
+    let show = |number: usize, verdict| {
         let conversation = requirements[number];
         match &verdict {
             Verdict::Held => held += 1,
@@ -328,7 +336,8 @@ fn report(
             false => print_verdict(conversation, &verdict, examination),
         }
         fell_short == 0 || examination.all
-    })?;
+    };
+    in_order(&begin, at_once, examine, show, || under_way.end())?;
     if examination.json {
         let all = json!({ "stage": stage, "held": fell_short == 0, "requirements": results });
         println!("{all:#}");
@@ -349,13 +358,72 @@ fn report(
     Ok(fell_short == 0)
 }
 
-/// Does `count` things, several at once, and shows what came out in their order, until `show` has seen
-/// enough or one fails. What has begun by then is done to its end.
+/// The servers of the conversations that are under way.
+#[derive(Default)]
+struct UnderWay {
+    servers: Mutex<Servers>,
+}
+
+#[derive(Default)]
+struct Servers {
+    /// The process of each, by the number of its conversation.
+    processes: HashMap<usize, u32>,
+    /// Whether nobody wants to know any more how the conversations go.
+    ended: bool,
+}
+
+impl UnderWay {
+    fn lock(&self) -> MutexGuard<'_, Servers> {
+        // A panic elsewhere cannot leave a map half-changed.
+        self.servers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn begins(&self, number: usize, server: &Server) {
+        let mut servers = self.lock();
+        if let Some(id) = server.id() {
+            match servers.ended {
+                true => kill(id),
+                false => drop(servers.processes.insert(number, id)),
+            }
+        }
+    }
+
+    /// To be called while the server is still a child of this process, so that its number is its own.
+    fn has_ended(&self, number: usize) {
+        self.lock().processes.remove(&number);
+    }
+
+    /// Ends all of them, and those that begin later; then their conversations do not take long.
+    fn end(&self) {
+        let mut servers = self.lock();
+        servers.ended = true;
+        servers.processes.values().copied().for_each(kill);
+    }
+}
+
+/// Ends a process that this one has started. Where that takes more than its number, it goes on.
+fn kill(id: u32) {
+    #[cfg(unix)]
+    {
+        use rustix::process::{Pid, Signal, kill_process};
+        if let Some(id) = i32::try_from(id).ok().and_then(Pid::from_raw) {
+            // It may have ended by itself.
+            let _ = kill_process(id, Signal::KILL);
+        }
+    }
+    #[cfg(not(unix))]
+    let _ = id;
+}
+
+/// Does the things with these numbers, which are those from 0 on, several at once and beginning in this
+/// order. Shows what came out in the order of the numbers, until `show` has seen enough or one fails;
+/// then `stop` is to bring what has begun to its end.
 fn in_order<T: Send>(
-    count: usize,
+    begin: &[usize],
     at_once: usize,
     work: impl Fn(usize) -> Result<T> + Sync,
     mut show: impl FnMut(usize, T) -> bool,
+    stop: impl Fn(),
 ) -> Result<()> {
     let next = AtomicUsize::new(0);
     let (sender, done) = mpsc::channel();
@@ -363,10 +431,9 @@ fn in_order<T: Send>(
         for _ in 0..at_once {
             let (work, next, sender) = (&work, &next, sender.clone());
             scope.spawn(move || {
-                loop {
-                    let number = next.fetch_add(1, Ordering::Relaxed);
+                while let Some(&number) = begin.get(next.fetch_add(1, Ordering::Relaxed)) {
                     // Nobody receives any more when enough is seen.
-                    if number >= count || sender.send((number, work(number))).is_err() {
+                    if sender.send((number, work(number))).is_err() {
                         break;
                     }
                 }
@@ -374,7 +441,7 @@ fn in_order<T: Send>(
         }
         drop(sender);
         let mut early = BTreeMap::new();
-        for number in 0..count {
+        for number in 0..begin.len() {
             let result = loop {
                 if let Some(result) = early.remove(&number) {
                     break result;
@@ -387,7 +454,8 @@ fn in_order<T: Send>(
             };
             let go_on = result.map(|result| show(number, result));
             if !matches!(go_on, Ok(true)) {
-                next.store(count, Ordering::Relaxed);
+                next.store(begin.len(), Ordering::Relaxed);
+                stop();
                 return go_on.map(|_| ());
             }
         }
@@ -401,6 +469,7 @@ fn examine(
     conversation: &Conversation,
     number: usize,
     show: bool,
+    under_way: &UnderWay,
 ) -> Result<Verdict> {
     let rules = Rules {
         patience: Some(PATIENCE),
@@ -418,6 +487,7 @@ fn examine(
         }
         Err(error) => return Err(anyhow!(error)),
     };
+    under_way.begins(number, &server);
     let mut outcome = match subject {
         // One server for all conversations: nobody may meet a name of an earlier one.
         Subject::Addr(_) => play::play(
@@ -427,6 +497,7 @@ fn examine(
         ),
         _ => play::play(conversation, &mut server, rules),
     };
+    under_way.has_ended(number);
     if show {
         print!("{}", outcome.transcript);
         outcome.transcript.clear();
@@ -573,7 +644,7 @@ fn as_json(conversation: &Conversation, verdict: &Verdict) -> Value {
 
 #[cfg(test)]
 mod tests {
-    use std::{cmp::Reverse, sync::Barrier};
+    use std::sync::Barrier;
 
     use super::*;
 
@@ -611,7 +682,7 @@ mod tests {
         let second_is_done = Barrier::new(2);
         let mut shown = Vec::new();
         in_order(
-            4,
+            &[0, 1, 2, 3],
             2,
             |number| {
                 if [0, 2].contains(&number) {
@@ -623,8 +694,36 @@ mod tests {
                 shown.push((number, result));
                 true
             },
+            || panic!("nothing is to be stopped"),
         )
         .unwrap();
         assert_eq!(shown, [(0, 0), (1, 1), (2, 2), (3, 3)]);
+    }
+
+    #[test]
+    fn what_takes_long_begins_first_and_is_stopped_when_enough_is_seen() {
+        let (begun, stopped) = (Mutex::new(Vec::new()), Barrier::new(2));
+        let mut shown = Vec::new();
+        in_order(
+            &[3, 0, 1, 2],
+            2,
+            |number| {
+                begun.lock().unwrap().push(number);
+                if number == 3 {
+                    stopped.wait();
+                }
+                Ok(number)
+            },
+            |number, _| {
+                shown.push(number);
+                false
+            },
+            || {
+                stopped.wait();
+            },
+        )
+        .unwrap();
+        assert_eq!(shown, [0]);
+        assert!(begun.lock().unwrap().contains(&3));
     }
 }

@@ -22,7 +22,7 @@ use crate::stages::{self, Version};
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
 /// How often a client tries to connect, at most, until it is refused.
-pub const TRIES_TO_CONNECT: usize = 20;
+pub const TRIES_TO_CONNECT: usize = 10;
 
 /// Who the server is in a conversation.
 const SERVER: &str = "server";
@@ -301,6 +301,11 @@ impl Conversation {
             .chain(steps)
             .map(|(connections, bytes)| Traffic { connections, bytes })
             .sum()
+    }
+
+    /// How long its steps may take that say so: those that wait for seconds do.
+    pub fn may_take(&self) -> Duration {
+        self.steps.iter().filter_map(|step| step.within).sum()
     }
 
     /// The version of the protocol that it is written in: that of the stage, or of the solution, that

@@ -4,6 +4,7 @@ use std::{
     collections::HashMap,
     fmt::Write as _,
     io::{self, ErrorKind, Read, Write},
+    mem,
     net::{Shutdown, TcpStream},
     thread,
     time::{Duration, Instant},
@@ -580,9 +581,11 @@ impl Client {
         let deadline = Instant::now() + within;
         loop {
             if let Some(end) = memchr::memchr(b'\n', &self.received) {
-                let line: Vec<u8> = self.received.drain(..=end).collect();
+                let rest = self.received.split_off(end + 1);
+                let mut line = mem::replace(&mut self.received, rest);
+                line.truncate(end);
                 return match String::from_utf8(line) {
-                    Ok(line) => Ok(Some(line.trim_end_matches('\n').to_string())),
+                    Ok(line) => Ok(Some(line)),
                     Err(error) => Err(missed(
                         "a line in UTF-8",
                         format!("the line is `{}`", shown(error.as_bytes())),
