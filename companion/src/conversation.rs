@@ -22,7 +22,7 @@ use crate::stages::{self, Version};
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
 /// How often a client tries to connect, at most, until it is refused.
-pub const TRIES_TO_CONNECT: usize = 10;
+pub const TRIES_TO_CONNECT: usize = 20;
 
 /// Who the server is in a conversation.
 const SERVER: &str = "server";
