@@ -82,6 +82,13 @@ fn small_scenarios() -> Vec<Scenario> {
         small("ping-pong-50", Load::PingPong { pairs: 3 }),
         small("fan-out-100", Load::FanOut { recipients: 5 }),
         small(
+            "fan-in",
+            Load::FanIn {
+                senders: 3,
+                ahead: 300,
+            },
+        ),
+        small(
             "latency",
             Load::Latency {
                 clients: 4,
@@ -149,7 +156,7 @@ fn every_scenario_is_measured_and_recorded() {
         let rate = &recorded["servers"]["06-tokio --nodelay"]["medians"]["messages/s"];
         if matches!(
             scenario.load,
-            Load::Pairs { .. } | Load::PingPong { .. } | Load::FanOut { .. }
+            Load::Pairs { .. } | Load::PingPong { .. } | Load::FanOut { .. } | Load::FanIn { .. }
         ) {
             assert!(rate.as_f64().unwrap() > 0.0, "{recorded:#}");
         }
@@ -333,15 +340,16 @@ fn competitor(mistake: Mistake) -> Competitor {
 
 /// What the bench says about a server with this mistake.
 fn judged(mistake: Mistake) -> Result<(), String> {
+    let load = Load::Pairs {
+        pairs: 1,
+        ahead: 1000,
+    };
+    judged_under(mistake, small("pairs-1", load))
+}
+
+fn judged_under(mistake: Mistake, scenario: Scenario) -> Result<(), String> {
     let out = tempfile::tempdir().unwrap();
     let server = competitor(mistake);
-    let scenario = small(
-        "pairs-1",
-        Load::Pairs {
-            pairs: 1,
-            ahead: 1000,
-        },
-    );
     let mut bench = bench(vec![server], vec![scenario], out.path());
     if let Mistake::LosesAllFromThere = mistake {
         bench.patience = Duration::from_millis(200);
@@ -356,6 +364,41 @@ fn a_server_without_a_mistake_passes() {
     assert_eq!(judged(Mistake::None), Ok(()));
     // Its own lines are none of the messages.
     assert_eq!(judged(Mistake::SpeaksForItself), Ok(()));
+}
+
+#[test]
+fn of_several_senders_each_has_its_own_order() {
+    let judged = |mistake| {
+        let load = Load::FanIn {
+            senders: 3,
+            ahead: 1000,
+        };
+        judged_under(mistake, small("fan-in", load))
+    };
+    assert_eq!(judged(Mistake::None), Ok(()));
+    let wanted = [
+        (
+            Mistake::Loses,
+            "message 100 from a# to b1 is missing: message 101 has come in its place",
+        ),
+        (
+            Mistake::LosesAllFromThere,
+            "nothing has arrived for 0.2 s; message 100 from a# to b1 is missing",
+        ),
+        (Mistake::Doubles, "message 100 from a# to b1 has come again"),
+        (
+            Mistake::CutsTheEnd,
+            "message 100 from a# to b1 is damaged: `from a#: 0000000100abcdefghijklmnopqrstuvwxyzabc` has come instead of `from a#: 0000000100abcdefghijklmnopqrstuvwxyzabcd`",
+        ),
+    ];
+    for (mistake, wanted) in wanted {
+        let found = judged(mistake).unwrap_err();
+        let senders = (1..=3).map(|sender| wanted.replace('#', &sender.to_string()));
+        assert!(
+            senders.into_iter().any(|wanted| found == wanted),
+            "{mistake:?}: {found}"
+        );
+    }
 }
 
 #[test]

@@ -73,11 +73,16 @@ impl Numbered {
         }
     }
 
+    /// What every line begins with.
+    fn start(&self) -> &[u8] {
+        &self.line[..self.digits.start]
+    }
+
     /// The number in a line that is like these in everything else.
     fn number_in(&self, line: &[u8]) -> Option<u64> {
         let digits = line.get(self.digits.clone())?;
         let same = line.len() == self.line.len()
-            && line[..self.digits.start] == self.line[..self.digits.start]
+            && line.starts_with(self.start())
             && line[self.digits.end..] == self.line[self.digits.end..];
         let number = std::str::from_utf8(digits).ok()?.parse().ok()?;
         same.then_some(number)
@@ -103,7 +108,9 @@ pub struct Client {
     output: Vec<u8>,
     written: usize,
     outgoing: Option<Numbered>,
-    incoming: Option<Incoming>,
+    incoming: Vec<Incoming>,
+    /// Which of them the last message came from.
+    last: usize,
     /// The line that it has written to itself and not received yet.
     echo: Option<String>,
     /// Whether it reads what arrives.
@@ -148,9 +155,11 @@ impl Client {
     }
 }
 
-/// Messages that one client has received, each of them the one that had to come.
+/// Messages that one client has received from another, each of them the one that had to come.
 #[derive(Clone, Debug)]
 pub struct Arrival {
+    /// Who has sent them.
+    pub sender: usize,
     /// Who has received them.
     pub client: usize,
     /// Their numbers.
@@ -198,6 +207,11 @@ impl Generator {
     /// How long nothing may arrive while something is under way.
     pub fn patience(&self) -> Duration {
         self.patience
+    }
+
+    /// All clients, in the order in which they have connected.
+    pub fn clients(&self) -> &[Client] {
+        &self.clients
     }
 
     /// One client.
@@ -272,7 +286,8 @@ impl Generator {
             output: format!("{name}\n").into_bytes(),
             written: 0,
             outgoing: None,
-            incoming: None,
+            incoming: Vec::new(),
+            last: 0,
             echo: None,
             reads: true,
             may_be_closed: false,
@@ -287,8 +302,8 @@ impl Generator {
         Ok(client)
     }
 
-    /// Sets who `from` writes to, and how long each text is, in bytes. Each of `to` receives from
-    /// nobody else.
+    /// Sets who `from` writes to, and how long each text is, in bytes. It is called once for each
+    /// client that writes.
     pub fn route(&mut self, from: usize, to: &[usize], text: usize) {
         let names: Vec<&str> = to
             .iter()
@@ -297,7 +312,7 @@ impl Generator {
         let outgoing = Numbered::new(&format!("{}: ", names.join(",")), text);
         let name = self.clients[from].name.clone();
         for &to in to {
-            self.clients[to].incoming = Some(Incoming {
+            self.clients[to].incoming.push(Incoming {
                 sender: from,
                 from: name.clone(),
                 lines: Numbered::new(&format!("from {name}: "), text),
@@ -438,9 +453,8 @@ impl Generator {
     /// What is under way, as far as it is known.
     fn missing(&self) -> String {
         let echo = self.clients.iter().find(|client| client.echo.is_some());
-        let late = self.clients.iter().find(|client| self.is_late(client));
-        let late = late.and_then(|client| {
-            let Incoming { from, lines, .. } = client.incoming.as_ref()?;
+        let late = self.clients.iter().find_map(|client| {
+            let Incoming { from, lines, .. } = self.late(client)?;
             let (number, to) = (lines.number, &client.name);
             Some(format!("; message {number} from {from} to {to} is missing"))
         });
@@ -501,19 +515,20 @@ impl Generator {
         let at = Instant::now();
         let mut bytes = &self.buffer[..start + count];
         loop {
-            if let Some(Incoming { lines, .. }) = &mut client.incoming {
+            while let Some(place) = client.next_message(bytes) {
+                let Incoming { sender, lines, .. } = &mut client.incoming[place];
                 let first = lines.number;
                 while bytes.starts_with(&lines.line) {
                     bytes = &bytes[lines.line.len()..];
                     lines.advance();
                 }
-                if lines.number > first {
-                    self.arrivals.push(Arrival {
-                        client: index,
-                        numbers: first..lines.number,
-                        at,
-                    });
-                }
+                self.arrivals.push(Arrival {
+                    sender: *sender,
+                    client: index,
+                    numbers: first..lines.number,
+                    at,
+                });
+                client.last = place;
             }
             let Some(end) = memchr::memchr(b'\n', bytes) else {
                 break;
@@ -536,7 +551,11 @@ impl Generator {
     /// When something is missing, or comes that must not.
     pub fn finish(&mut self) -> Result<()> {
         self.last_arrival = Instant::now();
-        while self.clients.iter().any(|client| self.is_late(client)) {
+        while self
+            .clients
+            .iter()
+            .any(|client| self.late(client).is_some())
+        {
             self.turn(None)?;
         }
         let mut waiting = 0;
@@ -555,17 +574,23 @@ impl Generator {
         Ok(())
     }
 
-    /// Whether a message to this client is under way.
-    fn is_late(&self, client: &Client) -> bool {
-        client.reads
-            && client
-                .incoming
-                .as_ref()
-                .is_some_and(|incoming| incoming.lines.number < self.sent(incoming.sender))
+    /// Messages to this client that are under way.
+    fn late<'a>(&self, client: &'a Client) -> Option<&'a Incoming> {
+        let late = |incoming: &&Incoming| incoming.lines.number < self.sent(incoming.sender);
+        client.incoming.iter().find(late).filter(|_| client.reads)
     }
 }
 
 impl Client {
+    /// Whose next message these bytes begin with. Who has sent the last one is asked first.
+    fn next_message(&self, bytes: &[u8]) -> Option<usize> {
+        let count = self.incoming.len();
+        let places = (self.last..count).chain(0..self.last);
+        let mut places =
+            places.filter(|&place| bytes.starts_with(&self.incoming[place].lines.line));
+        places.next()
+    }
+
     /// Judges a line that is not the next message. Says whether it is the one that this client has
     /// written to itself; a line of the server's own is passed over.
     fn other_line(&mut self, line: &[u8]) -> Result<bool> {
@@ -586,7 +611,9 @@ impl Client {
             return Ok(false);
         }
         let to = &self.name;
-        let Some(Incoming { from, lines, .. }) = &self.incoming else {
+        let like = |incoming: &&Incoming| line.starts_with(incoming.lines.start());
+        let incoming = self.incoming.iter().find(like).or(self.incoming.first());
+        let Some(Incoming { from, lines, .. }) = incoming else {
             bail!(
                 "{to} has received `{}`, which nobody has written to it",
                 shown()

@@ -93,6 +93,8 @@ pub enum Load {
     PingPong { pairs: usize },
     /// One client writes each line to all of these.
     FanOut { recipients: usize },
+    /// These clients write to one, until so many messages of each are under way.
+    FanIn { senders: usize, ahead: usize },
     /// These clients write at a fixed rate, in messages a second, in turn.
     Latency { clients: usize, rate: u32 },
     /// So many clients log in and stay.
@@ -119,7 +121,7 @@ pub struct Scenario {
 }
 
 /// All scenarios, in the order in which they are run.
-pub const SCENARIOS: [Scenario; 13] = [
+pub const SCENARIOS: [Scenario; 14] = [
     Scenario {
         name: "pairs-1",
         about: "One client writes to another as fast as it can, 10,000 messages ahead at most.",
@@ -163,6 +165,14 @@ pub const SCENARIOS: [Scenario; 13] = [
         name: "fan-out-500",
         about: "One client writes lines to 500 others, 1,000 lines ahead at most; each copy counts.",
         load: Load::FanOut { recipients: 500 },
+    },
+    Scenario {
+        name: "fan-in",
+        about: "50 clients write to one as fast as they can, 1,000 messages ahead at most.",
+        load: Load::FanIn {
+            senders: 50,
+            ahead: 1_000,
+        },
     },
     Scenario {
         name: "latency",
@@ -228,6 +238,7 @@ impl Load {
             Load::Pairs { pairs, ahead } => run.pairs(pairs, ahead),
             Load::PingPong { pairs } => run.ping_pong(pairs),
             Load::FanOut { recipients } => run.fan_out(recipients),
+            Load::FanIn { senders, ahead } => run.fan_in(senders, ahead),
             Load::Latency { clients, rate } => run.latency(clients, rate),
             Load::Idle { connections } => run.idle(connections),
             Load::SlowReader { messages } => run.slow_reader(messages),
@@ -320,26 +331,36 @@ impl Run<'_> {
     fn pairs(&mut self, pairs: usize, ahead: usize) -> Result<Vec<Reading>> {
         let from = self.clients('a', pairs)?;
         let to = self.clients('b', pairs)?;
+        self.write(&from, &to, ahead)
+    }
+
+    fn fan_in(&mut self, senders: usize, ahead: usize) -> Result<Vec<Reading>> {
+        let from = self.clients('a', senders)?;
+        let to = self.clients('b', 1)?[0];
+        self.write(&from, &vec![to; senders], ahead)
+    }
+
+    /// Each of `from` writes to the one of `to` in its place.
+    fn write(&mut self, from: &[usize], to: &[usize], ahead: usize) -> Result<Vec<Reading>> {
+        let connections = self.generator.clients().len();
         let memory = self.server.memory();
-        // The recipients come behind the senders, in the same order.
-        let first = to[0];
-        for (&from, &to) in from.iter().zip(&to) {
+        for (&from, &to) in from.iter().zip(to) {
             self.generator.route(from, &[to], TEXT);
             self.generator.send(from, ahead)?;
         }
-        let mut credit = vec![0; pairs];
+        let mut credit = vec![0; connections];
         let (messages, spent) = self.measured(|generator| {
             generator.turn(None)?;
             let mut count = 0;
             let arrivals = mem::take(&mut generator.arrivals);
             for arrival in &arrivals {
-                let pair = arrival.client - first;
+                let credit = &mut credit[arrival.sender];
                 let arrived = (arrival.numbers.end - arrival.numbers.start) as usize;
                 count += arrived as u64;
-                credit[pair] += arrived;
+                *credit += arrived;
                 // A client that has much to say does not write it line by line.
-                if credit[pair] >= ahead / 4 {
-                    generator.send(from[pair], mem::take(&mut credit[pair]))?;
+                if *credit >= ahead / 4 {
+                    generator.send(arrival.sender, mem::take(credit))?;
                 }
             }
             // Its room is used again.
@@ -350,7 +371,7 @@ impl Run<'_> {
         self.generator.finish()?;
         let mut readings = throughput(messages, spent);
         if let Some((most, memory)) = most.zip(memory) {
-            let each = (most - memory).max(0.0) / (2 * pairs) as f64;
+            let each = (most - memory).max(0.0) / connections as f64;
             readings.push((&CONNECTION_MEMORY, each / 1e3));
         }
         readings.extend(busy(spent));
