@@ -459,17 +459,22 @@ fn next_chapters(
 ) -> Result<()> {
     for pair in stages.servers().windows(2) {
         let (stage, next) = (pair[0], pair[1]);
+        let new: Vec<Conversation> = check::promised(next, conversations)
+            .into_iter()
+            .filter(|c| !c.is_promised_by(stage))
+            .cloned()
+            .collect();
+        // A chapter may make a server better in ways that no conversation shows.
+        if new.is_empty() {
+            continue;
+        }
         let (_, wanted, cause) = NEXT
             .into_iter()
             .find(|(chapter, ..)| *chapter == next)
             .ok_or_else(|| {
                 format!("tests/conversations.rs: NEXT says nothing of {next}; `cargo run -- check {next} -- PROGRAM {{addr}}` with the program of {stage} shows what to say")
             })?;
-        let new: Vec<Conversation> = check::promised(next, conversations)
-            .into_iter()
-            .filter(|c| !c.is_promised_by(stage) && c.platform.is_here())
-            .cloned()
-            .collect();
+        let new: Vec<Conversation> = new.into_iter().filter(|c| c.platform.is_here()).collect();
         let is_here = new.iter().any(|c| c.name == wanted);
         let subject = Subject::from(stages.program(stage)?);
         let name = format!("{stage} is told what {next} adds");

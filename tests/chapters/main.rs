@@ -722,6 +722,10 @@ fn exercises(book: &Book) -> Vec<Problem> {
         }
         for chapter in &language.chapters {
             for example in examples_in(&chapter.text) {
+                // What readers make for themselves.
+                if example.ends_with("-mine") {
+                    continue;
+                }
                 if !book.examples.iter().any(|program| program.name == example) {
                     let offset = example.as_ptr() as usize - chapter.text.as_ptr() as usize;
                     let what = format!("there is no program code/examples/{example}.rs");
