@@ -19,7 +19,7 @@ use std::{
 use companion::{
     conversation::Conditions,
     server::{Server, Signal, Subject},
-    stages,
+    soak, stages,
 };
 
 /// How long an event is waited for.
@@ -222,4 +222,17 @@ fn a_stop_in_the_middle_of_traffic_delivers_whole_messages_and_the_notice_last()
         let status = server.wait(PATIENCE).expect(name);
         assert_eq!(status.code(), Some(0), "{name}");
     }
+}
+
+/// What `cargo run --release -- soak` does for ten minutes, for a moment.
+#[test]
+fn nothing_is_kept_of_those_who_have_left() {
+    let stages = stages::build().unwrap();
+    thread::scope(|scope| {
+        for name in stages.servers() {
+            if name >= "11-drain" {
+                scope.spawn(move || soak::soak(name, Duration::from_secs(2)).unwrap());
+            }
+        }
+    });
 }

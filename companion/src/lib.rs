@@ -8,4 +8,5 @@ pub mod new;
 pub mod play;
 pub mod serve;
 pub mod server;
+pub mod soak;
 pub mod stages;

@@ -3,6 +3,7 @@
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use companion::{
@@ -10,7 +11,7 @@ use companion::{
     check::{self, Examination},
     new, serve,
     server::Subject,
-    stages,
+    soak, stages,
 };
 
 /// Reads the book with you: serves it, builds it.
@@ -56,6 +57,14 @@ enum Command {
     Check(Check),
     /// Measure servers, and compare them
     Bench(Bench),
+    /// Let a server be used and abused for minutes, and see what it keeps
+    Soak {
+        /// A server of the book, 11-drain for example
+        server: String,
+        /// How long
+        #[arg(long, default_value_t = 10.0, value_parser = minutes)]
+        minutes: f64,
+    },
 }
 
 #[derive(clap::Args)]
@@ -128,6 +137,13 @@ struct Bench {
     /// Where to write bench.json, bench.svg, and what the servers report
     #[arg(long, value_name = "FOLDER", default_value = "target/bench")]
     out: PathBuf,
+}
+
+fn minutes(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(minutes) if (0.01..=1440.0).contains(&minutes) => Ok(minutes),
+        _ => Err("expected a number of minutes from 0.01 to 1440".to_string()),
+    }
 }
 
 fn seconds(text: &str) -> Result<f64, String> {
@@ -250,6 +266,10 @@ fn main() -> ExitCode {
         Some(Command::New { dir }) => new::new(&dir).map(|()| ExitCode::SUCCESS),
         Some(Command::Check(arguments)) => return examine(arguments),
         Some(Command::Bench(arguments)) => return measure(&arguments),
+        Some(Command::Soak { server, minutes }) => {
+            let time = Duration::from_secs_f64(minutes * 60.0);
+            soak::soak(&server, time).map(|()| ExitCode::SUCCESS)
+        }
     };
     done.unwrap_or_else(|error| {
         eprintln!("error: {}", book::one_line(&error));
