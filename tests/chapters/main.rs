@@ -30,6 +30,10 @@ const FENCES: [&str; 7] = [
     "powershell",
 ];
 
+/// The anchor that is empty: what includes it has all of the file, and shows nothing of it. A snippet of a
+/// module includes other modules so, which it does not compile without.
+const HIDDEN: &str = "hidden";
+
 /// The headings that end the chapter of a stage, in each language.
 const HEADINGS: [(&str, [&str; 6]); 2] = [
     (
@@ -265,7 +269,15 @@ fn snippet_problem(book: &Book, fence: &Fence, includes: &[Include]) -> Option<(
         ));
     }
     for (line, number) in lines {
-        if !(line.starts_with("# extern crate ") && line.ends_with(';')) {
+        let hidden = includes
+            .iter()
+            .any(|include| include.line == number && include.anchor.as_deref() == Some(HIDDEN));
+        // A module has no `main`, and other modules may have to stand around it.
+        let items = ["extern crate ", "use ", "mod "];
+        let is_around = line.strip_prefix("# ").is_some_and(|line| {
+            ["fn main() {}", "}"].contains(&line) || items.iter().any(|i| line.starts_with(i))
+        });
+        if !hidden && !is_around {
             return Some((
                 number,
                 format!("`{line}` does not belong in a snippet; {SHAPE}"),
@@ -326,8 +338,14 @@ fn anchors(book: &Book) -> Vec<Problem> {
                 .lines
                 .iter()
                 .all(|&line| lines[line].trim().is_empty())
+                != (name == HIDDEN)
             {
-                format!("the anchor `{name}` is empty; move its marks around what it shows")
+                match name == HIDDEN {
+                    true => format!("the anchor `{name}` shows nothing; move its marks together"),
+                    false => {
+                        format!("the anchor `{name}` is empty; move its marks around what it shows")
+                    }
+                }
             } else if !shown.contains(&(program.path.clone(), name.clone())) {
                 format!(
                     "no chapter shows the anchor `{name}`; include `{}:{name}` or remove its marks",
@@ -866,7 +884,11 @@ fn numbered_marks(book: &Book) -> Vec<Problem> {
 }
 
 fn marks_shown(book: &Book, chapter: &Chapter, fence: &Fence, includes: &[Include]) -> Vec<usize> {
-    let own = |program: &&Program| number_of(&program.name) == number_of(&chapter.name);
+    // A module belongs to the only chapter that shows it.
+    let own = |program: &&Program| {
+        let number = number_of(&program.name);
+        number.is_none() || number == number_of(&chapter.name)
+    };
     let by_hand = fence.text.lines().filter_map(support::number);
     let included = includes
         .iter()

@@ -198,6 +198,76 @@ fn anchor_that_starts_twice() {
     );
 }
 
+/// A book whose second chapter shows a module, which needs another one around it.
+fn with_modules() -> Fixture {
+    let chapter = "# fn main() {}\n# mod quiet {\n{{#rustdoc_include \
+                   ../../code/src/quiet.rs:hidden}}\n# }\n# extern crate futures;";
+    Fixture::new()
+        .write(
+            "code/src/loud.rs",
+            "// ANCHOR: shout\nfn shout() {}\n// ANCHOR_END: shout\n",
+        )
+        .write(
+            "code/src/quiet.rs",
+            "// ANCHOR: hidden\n// ANCHOR_END: hidden\nfn whisper() {}\n",
+        )
+        .edit(
+            "src/en/02-loud.md",
+            "# extern crate futures;\n```",
+            &format!(
+                "# extern crate futures;\n```\n\n1. Change the case.\n2. Shout.\n\n```rust,no_run\n\
+                 {{{{#rustdoc_include ../../code/src/loud.rs:shout}}}}\n{chapter}\n```\n\nAnd:"
+            ),
+        )
+}
+
+#[test]
+fn modules_are_shown_like_programs() {
+    let fixture = with_modules();
+    let book = fixture.load();
+    for check in [includes, rust_snippets, anchors, numbered_marks] {
+        support::assert_none(&check(&book));
+    }
+}
+
+#[test]
+fn module_anchor_that_no_chapter_shows() {
+    let book = with_modules().edit(
+        "code/src/loud.rs",
+        "fn shout() {}\n",
+        "fn shout() {}\n// ANCHOR: end\n// the end\n// ANCHOR_END: end\n",
+    );
+    fails(
+        anchors,
+        book,
+        "code/src/loud.rs:3: no chapter shows the anchor `end`;",
+    );
+}
+
+#[test]
+fn hidden_anchor_that_shows_something() {
+    let book = with_modules().edit(
+        "code/src/quiet.rs",
+        "hidden\n// ANCHOR_END: hidden\nfn whisper() {}\n",
+        "hidden\nfn whisper() {}\n// ANCHOR_END: hidden\n",
+    );
+    fails(
+        anchors,
+        book,
+        "code/src/quiet.rs:1: the anchor `hidden` shows nothing;",
+    );
+}
+
+#[test]
+fn second_include_that_shows_something() {
+    let book = with_modules().edit("src/en/02-loud.md", "quiet.rs:hidden", "loud.rs:shout");
+    fails(
+        rust_snippets,
+        book,
+        "src/en/02-loud.md:17: `{{#rustdoc_include ../../code/src/loud.rs:shout}}` does not belong",
+    );
+}
+
 #[test]
 fn empty_anchor() {
     let book = Fixture::new().edit(

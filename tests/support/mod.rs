@@ -22,11 +22,14 @@ pub struct Book {
     pub stages: Vec<Program>,
     /// `code/examples`.
     pub examples: Vec<Program>,
+    /// The library of chapter 13 and its tests: `code/src`, `code/tests`. They are no programs, but
+    /// chapters show them in the same way.
+    pub modules: Vec<Program>,
 }
 
 /// Chapters that have no Chinese text yet. The list only gets shorter: a new chapter is in it until its
 /// Chinese text is there.
-pub const ENGLISH_ONLY: [&str; 1] = ["12-throughput"];
+pub const ENGLISH_ONLY: [&str; 2] = ["12-throughput", "13-library"];
 
 /// One folder of `src`: the book in one language.
 pub struct Language {
@@ -62,7 +65,7 @@ pub struct Chapter {
     pub text: String,
 }
 
-/// One program of `code`.
+/// One program of `code`, or one module.
 #[derive(Clone)]
 pub struct Program {
     pub path: String,
@@ -180,6 +183,7 @@ impl Book {
             languages,
             stages: programs(root, "code/src/bin")?,
             examples: programs(root, "code/examples")?,
+            modules: modules(root)?,
         })
     }
 
@@ -190,12 +194,13 @@ impl Book {
             .flat_map(|language| &language.chapters)
     }
 
-    /// Every program of `code`.
+    /// Every program of `code`, and every module.
     pub fn programs(&self) -> impl Iterator<Item = &Program> {
-        self.stages.iter().chain(&self.examples)
+        let programs = self.stages.iter().chain(&self.examples);
+        programs.chain(&self.modules)
     }
 
-    /// The program at this path.
+    /// The program or module at this path.
     pub fn program(&self, path: &str) -> Option<&Program> {
         self.programs().find(|program| program.path == path)
     }
@@ -518,6 +523,18 @@ fn programs(root: &Path, folder: &str) -> io::Result<Vec<Program>> {
             })
         })
         .collect()
+}
+
+fn modules(root: &Path) -> io::Result<Vec<Program>> {
+    let mut modules = programs(root, "code/src")?;
+    modules.extend(programs(root, "code/tests")?);
+    for folder in sorted(&root.join("code/tests"))? {
+        if folder.is_dir() {
+            let under = format!("code/tests/{}", file_name(&folder));
+            modules.extend(programs(root, &under)?);
+        }
+    }
+    Ok(modules)
 }
 
 /// Reads a file as it is in the repository, whatever line ends Git has checked out.
