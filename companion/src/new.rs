@@ -102,15 +102,19 @@ fn is_package_name(name: &str) -> bool {
 }
 
 fn manifest(name: &str) -> String {
-    // The table ends at the blank line: what only the book's own examples need does not belong here.
-    let dependencies: String = MANIFEST
+    // What only the book's own tests and examples need does not belong here.
+    let mut dependencies: Vec<&str> = MANIFEST
         .lines()
         .skip_while(|line| *line != "[dependencies]")
-        .take_while(|line| !line.is_empty())
-        .map(|line| format!("{line}\n"))
+        .take_while(|line| *line != "[dev-dependencies]")
+        .filter(|line| line.starts_with(|c: char| c.is_alphabetic()))
         .collect();
+    // The manifest keeps those apart that a browser cannot have.
+    dependencies.sort();
+    let dependencies = dependencies.join("\n");
     format!(
-        "[package]\nname = \"{name}\"\nversion = \"0.1.0\"\nedition = \"2024\"\n\n{dependencies}"
+        "[package]\nname = \"{name}\"\nversion = \"0.1.0\"\nedition = \"2024\"\n\n\
+         [dependencies]\n{dependencies}\n"
     )
 }
 
