@@ -17,7 +17,7 @@ use support::{Book, Chapter, ENGLISH_ONLY, Language, Problem};
 /// Chapters in which a term of the glossary occurs only in another meaning, for which Chinese has another
 /// word: a sender is a person, a reader a client or a `BufReader`, a stream a connection, a limit one of
 /// time, and `select` lets two futures race; or that describe something before it gets its Chinese name.
-const OTHER_MEANINGS: [(&str, &str); 17] = [
+const OTHER_MEANINGS: [(&str, &str); 19] = [
     ("00-specification", "reader"),
     ("00-specification", "receiver"),
     ("00-specification", "sender"),
@@ -33,6 +33,8 @@ const OTHER_MEANINGS: [(&str, &str); 17] = [
     ("10-backpressure", "receiver"),
     ("11-drain", "limit"),
     ("11-drain", "receiver"),
+    ("12-throughput", "sender"),
+    ("13-library", "limit"),
     ("faults", "race"),
     ("faults", "reader"),
 ];
