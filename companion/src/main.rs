@@ -1,6 +1,7 @@
 //! What `cargo run` starts.
 
 use std::io::Write as _;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -140,16 +141,20 @@ struct Bench {
 }
 
 fn minutes(text: &str) -> Result<f64, String> {
-    match text.parse() {
-        Ok(minutes) if (0.01..=1440.0).contains(&minutes) => Ok(minutes),
-        _ => Err("expected a number of minutes from 0.01 to 1440".to_string()),
-    }
+    amount(text, "minutes", 0.01..=1440.0)
 }
 
 fn seconds(text: &str) -> Result<f64, String> {
+    amount(text, "seconds", 0.1..=3600.0)
+}
+
+fn amount(text: &str, unit: &str, range: RangeInclusive<f64>) -> Result<f64, String> {
+    let (least, most) = (range.start(), range.end());
     match text.parse() {
-        Ok(seconds) if (0.1..=3600.0).contains(&seconds) => Ok(seconds),
-        _ => Err("expected a number of seconds from 0.1 to 3600".to_string()),
+        Ok(amount) if range.contains(&amount) => Ok(amount),
+        _ => Err(format!(
+            "expected a number of {unit} from {least} to {most}"
+        )),
     }
 }
 

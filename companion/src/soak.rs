@@ -51,14 +51,13 @@ const LIGHT: usize = 16 * 1024;
 const REST: Duration = Duration::from_millis(5);
 
 /// What a server has of the system.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Holdings {
+#[derive(Clone, Copy, Debug)]
+struct Holdings {
     /// Memory, in bytes.
-    pub memory: f64,
+    memory: f64,
     /// Open files and sockets.
-    pub descriptors: usize,
-    /// Threads.
-    pub threads: usize,
+    descriptors: usize,
+    threads: usize,
 }
 
 impl Holdings {
@@ -87,7 +86,8 @@ struct Done {
     vandalisms: AtomicU64,
 }
 
-/// Plays for so long with a server of the book, built as this program is, and prints what it had before, meanwhile and at the end.
+/// Plays for so long with a server of the book, built as this program is, and prints what it had before,
+/// meanwhile and at the end.
 ///
 /// # Errors
 ///
@@ -122,7 +122,7 @@ pub fn soak(name: &str, time: Duration) -> Result<()> {
     let begun = Instant::now();
     let warm = thread::scope(|scope| -> Result<Holdings> {
         // Whatever ends the scope ends the others too.
-        let _stop = OnDrop(|| stop.store(true, Ordering::Relaxed));
+        let stop_all = OnDrop(|| stop.store(true, Ordering::Relaxed));
         let residents = scope.spawn(|| reside(server.addr(), &stop, &done.messages));
         let vandals = scope.spawn(|| vandalize(server.addr(), &stop, &done.vandalisms));
         let mut next = played.iter().cycle();
@@ -139,7 +139,7 @@ pub fn soak(name: &str, time: Duration) -> Result<()> {
                 "the server no longer serves the others"
             );
         }
-        stop.store(true, Ordering::Relaxed);
+        drop(stop_all);
         for load in [residents, vandals] {
             load.join().map_err(|_| anyhow!("a load panicked"))??;
         }
