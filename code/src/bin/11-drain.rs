@@ -690,9 +690,9 @@ async fn connection_writer_loop(
             match future::select(&mut too_slow, write).await {
                 Either::Right((written, _)) => written?,
                 Either::Left(((), rest)) => {
-                    drop(token.take());
                     deliveries.close();
                     while deliveries.next().await.is_some() {} // 3
+                    drop(token.take());
                     let told =
                         say_too_slow(&connection.stream, rest, &mut read);
                     // Too late, or an error: it cannot be told.
