@@ -31,7 +31,7 @@ use futures::{
     channel::{mpsc, oneshot},
     future::{self, Either, Shared},
     io::{self, BufReader},
-    stream,
+    stream::{self, PollNext},
 };
 use socket2::{SockRef, TcpKeepalive};
 use unicode_normalization::UnicodeNormalization;
@@ -153,19 +153,22 @@ enum Event {
     Stopping { stopping: oneshot::Sender<()> },
 }
 
-/// What the broker knows of a client: where to queue its messages, and how many
-/// bytes of them are queued; where to tell its writer which of them somebody
-/// waits for; and who waits for its name, those who came first at the front.
+/// What the broker knows of a client: where to queue its messages, and the
+/// notice that overtakes them, and how many bytes of both are queued; where to
+/// tell its writer which of them somebody waits for; and who waits for its name,
+/// those who came first at the front.
 struct Peer {
     sender: Sender<Delivery>,
+    notice: Sender<Delivery>,
     queued: Arc<AtomicUsize>,
     awaited: Sender<Written>,
     waiting: VecDeque<Welcome>,
 }
 
-/// The writer's end of a client's queue.
+/// The writer's end of a client's queue, and of the one that overtakes it.
 struct Queue {
     deliveries: Receiver<Delivery>,
+    notice: Receiver<Delivery>,
     queued: Arc<AtomicUsize>,
     awaited: Receiver<Written>,
 }
@@ -568,6 +571,12 @@ async fn broker_loop(
             }
         }
     }
+    for peer in peers.values() {
+        let line = format!("error {STOPPING}\n");
+        peer.queued.fetch_add(line.len(), Ordering::Relaxed);
+        // An error says that the writer has ended.
+        let _ = peer.notice.unbounded_send(Delivery { line, token: None });
+    }
     Ok(())
 }
 
@@ -605,15 +614,18 @@ fn admit(
 ) {
     while let Some(welcome) = waiting.pop_front() {
         let (sender, deliveries) = mpsc::unbounded();
+        let (notice, is_noticed) = mpsc::unbounded();
         let (awaited, is_awaited) = mpsc::unbounded();
         let queued = Arc::new(AtomicUsize::new(0));
         let queue = Queue {
             deliveries,
+            notice: is_noticed,
             queued: Arc::clone(&queued),
             awaited: is_awaited,
         };
         if welcome.send(queue).is_ok() {
-            peers.insert(name, Peer { sender, queued, awaited, waiting });
+            let peer = Peer { sender, notice, queued, awaited, waiting };
+            peers.insert(name, peer);
             return;
         }
     }
@@ -634,29 +646,25 @@ async fn connection_writer_loop(
     stop: Stop,
     running: Running,
 ) -> Result<()> {
-    let Queue { mut deliveries, queued, awaited } = queue;
+    let Queue { mut deliveries, notice, queued, awaited } = queue;
     let mut current = None;
     let mut too_slow = pin!(too_slow(awaited, options.grace, stop.clone()));
     let write = async {
         let mut stream = &connection.stream;
         stream.write_all(format!("welcome {name}\n").as_bytes()).await?;
-        let mut notice = stop.clone().fuse();
-        loop {
-            let delivery =
-                match future::select(&mut notice, deliveries.next()).await {
-                    Either::Left(_) => {
-                        let notice = format!("error {STOPPING}\n");
-                        stream.write_all(notice.as_bytes()).await?;
-                        continue;
-                    }
-                    Either::Right((Some(delivery), _)) => delivery,
-                    Either::Right((None, _)) => break,
-                };
+        // It ends when both have ended, so the notice cannot be missed.
+        let mut lines = stream::select_with_strategy(
+            notice,
+            &mut deliveries,
+            |_: &mut ()| PollNext::Left,
+        );
+        while let Some(delivery) = lines.next().await {
             let Delivery { line, token } = current.insert(delivery);
             let write = stream.write_all(line.as_bytes());
             match future::select(&mut too_slow, write).await {
                 Either::Right((written, _)) => written?,
                 Either::Left(((), rest)) => {
+                    let (_, deliveries) = lines.get_mut();
                     deliveries.close();
                     while deliveries.next().await.is_some() {}
                     drop(token.take());
