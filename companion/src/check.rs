@@ -38,7 +38,7 @@ const UNPROMISED: Duration = Duration::from_secs(2);
 
 /// What an examination may ask of a server, whatever the chapter.
 pub const MOST: Traffic = Traffic {
-    connections: 1_500,
+    connections: 1_000,
     bytes: 64 * 1024 * 1024,
 };
 
