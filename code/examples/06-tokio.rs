@@ -83,7 +83,7 @@ enum Event {
     },
     /// A client has sent a message.
     Message { from: String, to: Vec<String>, msg: String },
-    /// A reader has ended; no message of this connection follows.
+    /// No more messages come from this connection.
     PeerLeft { id: usize, name: String },
 }
 
