@@ -419,6 +419,12 @@ impl Server {
         Some(self.memory()?.saturating_sub(self.memory_at_start?) / 1024)
     }
 
+    /// How many files and sockets the server has open; known on Linux only, and while it runs.
+    pub fn descriptors(&self) -> Option<usize> {
+        let id = self.child.as_ref()?.id();
+        Some(std::fs::read_dir(format!("/proc/{id}/fd")).ok()?.count())
+    }
+
     /// The most memory that the server ever had, in kilobytes.
     fn memory(&self) -> Option<u64> {
         let id = self.child.as_ref()?.id();

@@ -63,17 +63,16 @@ struct Holdings {
 impl Holdings {
     fn of(server: &Server) -> Result<Holdings> {
         let id = server.id().context("its process is not ours")?;
-        let count = |folder: &str| -> Result<usize> {
-            let folder = format!("/proc/{id}/{folder}");
-            let entries = fs::read_dir(&folder).with_context(|| format!("cannot read {folder}"))?;
-            Ok(entries.count())
-        };
+        let threads = format!("/proc/{id}/task");
+        let threads = fs::read_dir(&threads).with_context(|| format!("cannot read {threads}"))?;
         Ok(Holdings {
             memory: Process::new(Some(id))
                 .memory()
                 .context("the system does not say how much memory it has")?,
-            descriptors: count("fd")?,
-            threads: count("task")?,
+            descriptors: server
+                .descriptors()
+                .context("the system does not say which files it has open")?,
+            threads: threads.count(),
         })
     }
 }
