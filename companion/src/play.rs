@@ -543,23 +543,29 @@ impl Stage<'_> {
 
 impl Client {
     fn send(&mut self, bytes: &[u8], each_byte: bool, deadline: Instant) -> Result<(), Missed> {
-        let left = deadline.saturating_duration_since(Instant::now());
         let lost = |error: io::Error| match error.kind() {
             ErrorKind::WouldBlock | ErrorKind::TimedOut => {
                 missed("to send", "the server does not read")
             }
             _ => missed("to send", format!("the connection is lost: {error}")),
         };
-        self.stream
-            .set_write_timeout(Some(left.max(Duration::from_millis(1))))
-            .map_err(lost)?;
-        match each_byte {
-            true => bytes
-                .iter()
-                .try_for_each(|byte| self.stream.write_all(&[*byte])),
-            false => self.stream.write_all(bytes),
+        let at_once = if each_byte { 1 } else { bytes.len().max(1) };
+        for mut rest in bytes.chunks(at_once) {
+            while !rest.is_empty() {
+                // A server that reads a little now and then does not get more time with each write.
+                let left = deadline.saturating_duration_since(Instant::now());
+                let written = self
+                    .stream
+                    .set_write_timeout(Some(left.max(Duration::from_millis(1))))
+                    .and_then(|()| self.stream.write(rest));
+                match written {
+                    Ok(count) => rest = &rest[count..],
+                    Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                    Err(error) => return Err(lost(error)),
+                }
+            }
         }
-        .map_err(lost)
+        Ok(())
     }
 
     /// The next line that is not passed over, or `None` at the end of the connection.
@@ -709,7 +715,7 @@ fn shown(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use std::io::{BufRead, BufReader};
-    use std::net::TcpListener;
+    use std::net::{Ipv4Addr, SocketAddr, TcpListener};
     use std::thread;
 
     use super::*;
@@ -814,6 +820,36 @@ alice  < from alice: hello
         assert!(told("error ").is_none());
         let shortfall = told("from ").unwrap();
         assert_eq!(shortfall.seen, "the line is `error no-colon no colon`");
+    }
+
+    #[test]
+    fn a_server_that_reads_little_by_little_gets_no_more_time() {
+        let listener = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        // What the system keeps for the server counts as read.
+        listener.set_recv_buffer_size(4096).unwrap();
+        let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        listener.bind(&any.into()).unwrap();
+        listener.listen(1).unwrap();
+        let listener = TcpListener::from(listener);
+        let subject = Subject::Addr(listener.local_addr().unwrap());
+        thread::spawn(move || {
+            for stream in listener.incoming() {
+                let mut stream = stream.unwrap();
+                while stream.read(&mut [0; 16 * 1024]).is_ok_and(|count| count > 0) {
+                    // To be slow is all that this server does.
+                    thread::sleep(Duration::from_millis(20));
+                }
+            }
+        });
+        let conversation = r#"conversation "c" since="03-write" {
+            about "…"
+            alice connects
+            alice sends "bob: " padded-to=8000000 within=1
+        }"#;
+        let conversations = conversation::parse("test.kdl", conversation).unwrap();
+        let mut server = subject.start(&Conditions::default()).unwrap();
+        let outcome = play(&conversations[0], &mut server, Rules::default());
+        assert_eq!(outcome.shortfall.unwrap().seen, "the server does not read");
     }
 
     #[test]
