@@ -19,8 +19,11 @@ use crate::conversation::{Action, Conditions, Conversation};
 /// How long a server may take until it listens: one in another language, on a machine that is busy.
 const START: Duration = Duration::from_secs(30);
 
-/// How long to wait between two tries to connect to a server that does not say when it listens.
-const TRY_AGAIN: Duration = Duration::from_millis(20);
+/// How long to wait after the first try to connect to a server that does not say when it listens. It is
+/// half as long again after each further one, up to [`RARELY`]: one that starts slowly is not asked often.
+const TRY_AGAIN: Duration = Duration::from_millis(10);
+/// The longest wait between two such tries.
+const RARELY: Duration = Duration::from_secs(1);
 
 /// What stands for the address in a command.
 const ADDR: &str = "{addr}";
@@ -369,13 +372,15 @@ impl Server {
     /// Waits until somebody listens there.
     fn found_at(&mut self, addr: SocketAddr, within: Duration) -> Result<SocketAddr, String> {
         let deadline = Instant::now() + within;
+        let mut pause = TRY_AGAIN;
         while Instant::now() < deadline {
             if TcpStream::connect_timeout(&addr, within).is_ok() {
                 return Ok(addr);
             }
-            if self.wait(TRY_AGAIN).is_ok() {
+            if self.wait(pause).is_ok() {
                 return Err(self.ended_early(""));
             }
+            pause = (pause * 3 / 2).min(RARELY);
         }
         Err(format!(
             "the command does not listen on {addr} within {} s; {ADDR} stands for the address in its \
