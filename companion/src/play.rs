@@ -835,7 +835,10 @@ alice  < from alice: hello
         thread::spawn(move || {
             for stream in listener.incoming() {
                 let mut stream = stream.unwrap();
-                while stream.read(&mut [0; 16 * 1024]).is_ok_and(|count| count > 0) {
+                while stream
+                    .read(&mut [0; 16 * 1024])
+                    .is_ok_and(|count| count > 0)
+                {
                     // To be slow is all that this server does.
                     thread::sleep(Duration::from_millis(20));
                 }
