@@ -83,7 +83,7 @@ const NAME_WAIT: Duration = Duration::from_secs(1);
 const DISCARD: u64 = 64 * 1024;
 /// How many bytes a reader asks for: few while its client is quiet, and more
 /// when it is not.
-const READ: RangeInclusive<usize> = 1024..=32 * 1024;
+const READ: RangeInclusive<usize> = 512..=32 * 1024;
 /// From how many bytes on a reader takes up no further line before these.
 const TAKE_UP: usize = 64 * 1024;
 /// From how many bytes on a writer adds no further lines to a write.
@@ -352,9 +352,9 @@ async fn connection_loop(
         running.clone(),
     );
     spawn_and_log_error(writer, running);
-    let mut awaited = Vec::new();
+    let (_, mut answered) = oneshot::channel();
     let result =
-        read_messages(&options, &mut broker, &name, input, stop, &mut awaited)
+        read_messages(&options, &mut broker, &name, input, stop, &mut answered)
             .await;
     // An error says that the broker has ended, and no name is needed any more.
     let _ = broker.send(Event::PeerLeft { name }).await;
@@ -364,7 +364,7 @@ async fn connection_loop(
     let _ = io::copy(stream.take(rest), &mut io::sink()).await;
     drop(reading);
     // The seat is taken for as long as the last line waits.
-    future::join_all(awaited).await;
+    written(&mut answered).await;
     result
 }
 /// A line of a client, or why it is none.
@@ -383,6 +383,8 @@ struct Input<'a> {
     buffer: Vec<u8>,
     /// Which part of the buffer was not taken up.
     rest: Range<usize>,
+    /// Where in it the next line feed is, once that is known.
+    line_feed: Option<usize>,
     /// How many bytes to ask for.
     ask: usize,
     /// Whether the last read brought all that it asked for.
@@ -392,9 +394,16 @@ struct Input<'a> {
 
 impl<'a> Input<'a> {
     fn new(stream: &'a TcpStream, max_line: usize) -> Self {
-        let (buffer, ask) = (Vec::new(), *READ.start());
-        let (more, ended) = (false, false);
-        Input { stream, max_line, buffer, rest: 0..0, ask, more, ended }
+        Input {
+            stream,
+            max_line,
+            buffer: Vec::new(),
+            rest: 0..0,
+            line_feed: None,
+            ask: *READ.start(),
+            more: false,
+            ended: false,
+        }
     }
 
     /// Waits until [`take_line`](Self::take_line) has a line, or never will.
@@ -415,10 +424,11 @@ impl<'a> Input<'a> {
     }
 
     /// Whether there is a line, or never will be.
-    fn is_ready(&self) -> bool {
+    fn is_ready(&mut self) -> bool {
         let rest = &self.buffer[self.rest.clone()];
+        self.line_feed = self.line_feed.or_else(|| line_feed(rest));
         let is_too_long = rest.len() > self.max_line.saturating_add(1);
-        self.ended || is_too_long || line_feed(rest).is_some()
+        self.ended || is_too_long || self.line_feed.is_some()
     }
 
     /// Whether everything was taken up, and nothing more comes.
@@ -432,13 +442,15 @@ impl<'a> Input<'a> {
             // An error is the end: the next read will find it.
             let _ = self.ready().now_or_never();
         }
+        if self.is_at_end() || !self.is_ready() {
+            return None;
+        }
         let rest = &self.buffer[self.rest.clone()];
-        let line = match line_feed(rest) {
+        let line = match self.line_feed.take() {
             Some(end) => {
                 self.rest.start += end + 1;
                 rest[..end].strip_suffix(b"\r").unwrap_or(&rest[..end])
             }
-            None if self.is_at_end() || !self.is_ready() => return None,
             None => {
                 self.rest.start = self.rest.end;
                 rest
@@ -527,15 +539,16 @@ async fn refuse(mut stream: &TcpStream, error: &str) -> Result<()> {
     Err(format!("refused a client: {error}").into())
 }
 /// Makes one event of all lines that have arrived, and takes up the next ones
-/// when nothing in `awaited` waits any more. Ends with the input, on the first
-/// error, on a line that is too long, or when the server is told to stop.
+/// when the last event was answered and none of its lines waits any more. Ends
+/// with the input, on the first error, on a line that is too long, or when the
+/// server is told to stop.
 async fn read_messages(
     options: &Options,
     broker: &mut mpsc::Sender<Event>,
     name: &str,
     mut input: Input<'_>,
     mut stop: Stop,
-    awaited: &mut Vec<Written>,
+    answered: &mut oneshot::Receiver<Vec<Written>>,
 ) -> Result<()> {
     let mut format = Format::new(name);
     loop {
@@ -543,7 +556,7 @@ async fn read_messages(
             input.ready().await?;
             // Who has said goodbye does not have to wait with it.
             if !input.is_at_end() {
-                future::join_all(awaited.iter().cloned()).await;
+                written(answered).await;
             }
             io::Result::Ok(())
         };
@@ -571,17 +584,21 @@ async fn read_messages(
             return Ok(());
         }
         let from = Arc::clone(&format.name);
-        let (answer, answered) = oneshot::channel();
-        // An error says that the broker has ended, and there is no answer.
-        let _ = broker.send(Event::Lines { from, parts, answer }).await;
-        // Nothing more is read from this client, so its answer waits for nobody.
+        let answer;
+        (answer, *answered) = oneshot::channel();
+        // An error says that the broker has ended, and `stop` is next.
+        let _ = broker.feed(Event::Lines { from, parts, answer }).await;
         result?;
-        let Ok(queues) = answered.await else {
-            return Ok(());
-        };
-        *awaited = queues;
     }
 }
+
+/// Waits for the answer, and until none of the lines waits that did not fit.
+async fn written(answered: &mut oneshot::Receiver<Vec<Written>>) {
+    // An error says that there is no answer to wait for.
+    let lines = answered.await.unwrap_or_default();
+    future::join_all(lines).await;
+}
+
 /// Makes of a client's lines what is to be delivered.
 struct Format {
     name: Arc<str>,
@@ -615,22 +632,36 @@ impl Format {
 
     /// Adds a message, or the answer to a line that is none.
     fn message(&mut self, line: &str) {
-        let (dest, msg) = match parse_message(line) {
-            Ok(message) => message,
-            Err(error) => return self.error(error),
-        };
-        if dest != self.dest {
-            match parse_destinations(dest) {
-                Ok(to) => self.to = to,
-                Err(error) => return self.error(&error),
-            }
-            self.apart = self.to.len() > 1
-                && self.to.iter().any(|dest| **dest == *self.name);
-            self.dest.clear();
-            self.dest.push_str(dest);
+        if has_control(line) {
+            return self.error("bad-line a line holds no control characters");
         }
+        let same = line.strip_prefix(&*self.dest);
+        let msg = match same.and_then(|rest| rest.strip_prefix(':')) {
+            Some(msg) => msg,
+            None => match self.redirect(line) {
+                Ok(msg) => msg,
+                Err(error) => return self.error(&error),
+            },
+        };
         let part = part(&mut self.parts, &self.to, self.apart);
+        let msg = msg.trim();
         self.length += part.push(&["from ", &self.name, ": ", msg, "\n"]);
+    }
+
+    /// Remembers the destinations of a message, and returns its text.
+    fn redirect<'a>(
+        &mut self,
+        line: &'a str,
+    ) -> result::Result<&'a str, String> {
+        let parts = line.split_once(':');
+        let (dest, msg) =
+            parts.ok_or("bad-line a line is DESTINATION: TEXT")?;
+        self.to = parse_destinations(dest)?;
+        self.apart = self.to.len() > 1
+            && self.to.iter().any(|dest| **dest == *self.name);
+        self.dest.clear();
+        self.dest.push_str(dest);
+        Ok(msg)
     }
 
     fn error(&mut self, error: &str) {
@@ -667,19 +698,14 @@ impl Part {
         self.lines.len() - before
     }
 }
-/// The destinations, as the line has them, and the text, or the error that
-/// answers a line which is no message (9.2).
-fn parse_message(line: &str) -> result::Result<(&str, &str), &'static str> {
-    let control = |c: char| c.is_control() && c != '\t';
-    let printable = line.bytes().filter(|byte| matches!(byte, b' '..=b'~'));
-    // Most lines are ASCII, and to count is faster than to take apart.
-    if printable.count() < line.len() && line.contains(control) {
-        return Err("bad-line a line holds no control characters");
-    }
-    let Some((dest, msg)) = line.split_once(':') else {
-        return Err("bad-line a line is DESTINATION: TEXT");
-    };
-    Ok((dest, msg.trim()))
+
+/// Whether a line holds a control character, of which only the tab is allowed
+/// (9.2).
+fn has_control(line: &str) -> bool {
+    let other = |byte: u8| !matches!(byte, b' '..=b'~');
+    // Most lines are ASCII, and a loop without a branch looks at many at once.
+    line.bytes().fold(false, |any, byte| any | other(byte))
+        && line.contains(|c: char| c.is_control() && c != '\t')
 }
 
 /// The destinations, each once, or the error if there is none or there are too

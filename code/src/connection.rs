@@ -40,7 +40,7 @@ const LINGER: Duration = Duration::from_secs(1);
 const DISCARD: u64 = 64 * 1024;
 /// How many bytes a reader asks for: few while its client is quiet, and more
 /// when it is not.
-const READ: RangeInclusive<usize> = 1024..=32 * 1024;
+const READ: RangeInclusive<usize> = 512..=32 * 1024;
 /// From how many bytes on a reader takes up no further line before these.
 const TAKE_UP: usize = 64 * 1024;
 /// From how many bytes on a writer adds no further lines to a write.
@@ -121,16 +121,21 @@ pub(crate) async fn connection_loop<T: Runtime>(
         read,
     );
     spawn_and_log_error(runtime, writer, Arc::clone(&connection.held));
-    let mut awaited = Vec::new();
-    let result =
-        read_messages(&mut connection, &name, input, &mut reader, &mut awaited)
-            .await;
+    let (_, mut answered) = oneshot::channel();
+    let result = read_messages(
+        &mut connection,
+        &name,
+        input,
+        &mut reader,
+        &mut answered,
+    )
+    .await;
     log_out(&mut connection).await;
     let rest = if result.is_ok() { u64::MAX } else { DISCARD };
     discard(&mut reader, rest).await;
     drop((reading, reader));
     // This is a connection for as long as its last line waits.
-    future::join_all(awaited).await;
+    written(&mut answered).await;
     result
 }
 
@@ -262,14 +267,15 @@ impl Input {
 }
 
 /// Makes one request of all lines that have arrived, and takes up the next ones
-/// when nothing in `awaited` waits any more. Ends with the input, on the first
-/// error, on a line that is too long, or when the server is told to stop.
+/// when the last request was answered and none of its lines waits any more. Ends
+/// with the input, on the first error, on a line that is too long, or when the
+/// server is told to stop.
 async fn read_messages<T: Runtime>(
     connection: &mut Connection<T>,
     name: &str,
     mut input: Input,
     reader: &mut T::Reader,
-    awaited: &mut Vec<Written>,
+    answered: &mut oneshot::Receiver<Vec<Written>>,
 ) -> Result<()> {
     let Connection { common, session, broker, .. } = connection;
     let mut stop = common.stop.clone();
@@ -279,7 +285,7 @@ async fn read_messages<T: Runtime>(
             input.ready(reader).await?;
             // Who has said goodbye does not have to wait with it.
             if !input.lines.is_at_end() {
-                future::join_all(awaited.iter().cloned()).await;
+                written(answered).await;
             }
             io::Result::Ok(())
         };
@@ -306,17 +312,20 @@ async fn read_messages<T: Runtime>(
         if parts.is_empty() {
             return Ok(());
         }
-        let (answer, answered) = oneshot::channel();
+        let answer;
+        (answer, *answered) = oneshot::channel();
         let request = Request::Lines { session: *session, parts, answer };
-        // An error says that the broker has ended, and there is no answer.
-        let _ = broker.send(request).await;
-        // Nothing more is read from this client, so its answer waits for nobody.
+        // An error says that the broker has ended, and `stop` is next.
+        let _ = broker.feed(request).await;
         result?;
-        let Ok(queues) = answered.await else {
-            return Ok(());
-        };
-        *awaited = queues;
     }
+}
+
+/// Waits for the answer, and until none of the lines waits that did not fit.
+async fn written(answered: &mut oneshot::Receiver<Vec<Written>>) {
+    // An error says that there is no answer to wait for.
+    let lines = answered.await.unwrap_or_default();
+    future::join_all(lines).await;
 }
 
 /// What a writer writes at once, and how much of it is written.

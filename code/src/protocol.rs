@@ -34,13 +34,21 @@ pub struct LineBuffer {
     buffer: Vec<u8>,
     /// Which part of the buffer was not taken up.
     rest: Range<usize>,
+    /// Where in it the next line feed is, once that is known.
+    line_feed: Option<usize>,
     ended: bool,
 }
 
 impl LineBuffer {
     /// An empty buffer for lines of up to `max_line` bytes.
     pub fn new(max_line: usize) -> Self {
-        LineBuffer { max_line, buffer: Vec::new(), rest: 0..0, ended: false }
+        LineBuffer {
+            max_line,
+            buffer: Vec::new(),
+            rest: 0..0,
+            line_feed: None,
+            ended: false,
+        }
     }
 
     /// Room for so many bytes. Say with [`filled`](Self::filled) how many came.
@@ -60,10 +68,11 @@ impl LineBuffer {
     }
 
     /// Whether [`take_line`](Self::take_line) has a line, or never will.
-    pub fn is_ready(&self) -> bool {
+    pub fn is_ready(&mut self) -> bool {
         let rest = &self.buffer[self.rest.clone()];
+        self.line_feed = self.line_feed.or_else(|| line_feed(rest));
         let is_too_long = rest.len() > self.max_line.saturating_add(1);
-        self.ended || is_too_long || line_feed(rest).is_some()
+        self.ended || is_too_long || self.line_feed.is_some()
     }
 
     /// Whether everything was taken up, and nothing more comes.
@@ -73,13 +82,15 @@ impl LineBuffer {
 
     /// Takes up the next line, if it is there. The last one needs no end (1.3).
     pub fn take_line(&mut self) -> Option<Line<'_>> {
+        if self.is_at_end() || !self.is_ready() {
+            return None;
+        }
         let rest = &self.buffer[self.rest.clone()];
-        let line = match line_feed(rest) {
+        let line = match self.line_feed.take() {
             Some(end) => {
                 self.rest.start += end + 1;
                 rest[..end].strip_suffix(b"\r").unwrap_or(&rest[..end])
             }
-            None if self.is_at_end() || !self.is_ready() => return None,
             None => {
                 self.rest.start = self.rest.end;
                 rest
@@ -160,22 +171,33 @@ impl Format {
 
     /// Adds a message, or the answer to a line that is none.
     pub fn message(&mut self, line: &str) {
-        let (dest, msg) = match parse_message(line) {
-            Ok(message) => message,
-            Err(error) => return self.error(error),
-        };
-        if dest != self.dest {
-            match parse_destinations(dest) {
-                Ok(to) => self.to = to,
-                Err(error) => return self.error(&error),
-            }
-            self.apart = self.to.len() > 1
-                && self.to.iter().any(|dest| **dest == *self.name);
-            self.dest.clear();
-            self.dest.push_str(dest);
+        if has_control(line) {
+            return self.error("bad-line a line holds no control characters");
         }
+        let same = line.strip_prefix(&*self.dest);
+        let msg = match same.and_then(|rest| rest.strip_prefix(':')) {
+            Some(msg) => msg,
+            None => match self.redirect(line) {
+                Ok(msg) => msg,
+                Err(error) => return self.error(&error),
+            },
+        };
         let part = part(&mut self.parts, &self.to, self.apart);
+        let msg = msg.trim();
         self.length += part.push(&["from ", &self.name, ": ", msg, "\n"]);
+    }
+
+    /// Remembers the destinations of a message, and returns its text.
+    fn redirect<'a>(&mut self, line: &'a str) -> Result<&'a str, String> {
+        let parts = line.split_once(':');
+        let (dest, msg) =
+            parts.ok_or("bad-line a line is DESTINATION: TEXT")?;
+        self.to = parse_destinations(dest)?;
+        self.apart = self.to.len() > 1
+            && self.to.iter().any(|dest| **dest == *self.name);
+        self.dest.clear();
+        self.dest.push_str(dest);
+        Ok(msg)
     }
 
     /// Adds an error for the client itself: a code, a space, and a detail (7.2).
@@ -219,22 +241,13 @@ impl Part {
     }
 }
 
-/// The destinations, as the line has them, and the text.
-///
-/// # Errors
-///
-/// The answer to a line that is no message (9.2).
-pub fn parse_message(line: &str) -> Result<(&str, &str), &'static str> {
-    let control = |c: char| c.is_control() && c != '\t';
-    let printable = line.bytes().filter(|byte| matches!(byte, b' '..=b'~'));
-    // Most lines are ASCII, and to count is faster than to take apart.
-    if printable.count() < line.len() && line.contains(control) {
-        return Err("bad-line a line holds no control characters");
-    }
-    let Some((dest, msg)) = line.split_once(':') else {
-        return Err("bad-line a line is DESTINATION: TEXT");
-    };
-    Ok((dest, msg.trim()))
+/// Whether a line holds a control character, of which only the tab is allowed
+/// (9.2).
+fn has_control(line: &str) -> bool {
+    let other = |byte: u8| !matches!(byte, b' '..=b'~');
+    // Most lines are ASCII, and a loop without a branch looks at many at once.
+    line.bytes().fold(false, |any, byte| any | other(byte))
+        && line.contains(|c: char| c.is_control() && c != '\t')
 }
 
 /// The destinations, each once, in the form in which names are compared.

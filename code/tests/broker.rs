@@ -115,7 +115,8 @@ impl Model {
 }
 
 // ANCHOR: steps
-/// What happens to one of a few sessions; which, says the number.
+/// What happens: a new session under one of the names, or something to one of the
+/// sessions. The number says which name or session.
 #[derive(Clone, Debug)]
 enum Step {
     LogIn(usize),

@@ -81,6 +81,7 @@ fn draw<'a>(
     let place = |server: usize| servers - 1 - server;
     let mut chart = ChartBuilder::on(part)
         .margin(10)
+        .margin_right(30)
         .caption(title, ("sans-serif", 15))
         .x_label_area_size(24)
         .y_label_area_size(names + 10)
