@@ -42,6 +42,11 @@ const VISITS: usize = 4;
 const PATIENCE: usize = VISITS * 4 * 5;
 /// The names that visitors quarrel about.
 const NAMES: [&str; 2] = ["vic", "wes"];
+/// For how many seconds Dan reads nothing. After the grace of 5 s he is told
+/// that he was too slow, if he reads within 5 s more.
+const NAPS: [u64; 5] = [1, 4, 6, 9, 12];
+/// How many lines Eva sends him: more than fit into his queue.
+const LINES: usize = 30;
 
 #[test]
 fn every_schedule_keeps_the_promises() {
@@ -131,14 +136,26 @@ fn play(seed: u64, mut broker: impl Decide) -> Result<usize, String> {
             drop(leave);
         });
     }
+    let (gone, all_gone) = mpsc::unbounded::<()>();
     for me in 0..VISITORS {
-        let (club, leave) = (club.clone(), leave.clone());
+        let (club, gone) = (club.clone(), gone.clone());
         world.spawn(async move {
             visitor(&club, me).await;
-            drop(leave);
+            drop(gone);
         });
     }
-    drop(leave);
+    drop(gone);
+    let (last, leaves) = (club.clone(), leave.clone());
+    world.spawn(async move {
+        all_gone.collect::<Vec<()>>().await;
+        heir(&last).await;
+        drop(leaves);
+    });
+    let sleeper = club.clone();
+    world.spawn(async move {
+        nap(&sleeper).await;
+        drop(leave);
+    });
     let lost = Arc::new(Mutex::new(None));
     let (runtime, result) = (world.clone(), Arc::clone(&lost));
     world.spawn(async move {
@@ -180,16 +197,30 @@ struct Client {
 }
 
 impl Client {
-    async fn log_in(club: &Club, name: &str) -> (Client, Option<String>) {
+    fn connect(club: &Club) -> Client {
         let capacity = 1 + club.world.below(100);
         let (server, client) = club.world.connect(capacity);
         // An error says that the server has ended, and the next read says so.
         let _ = club.door.unbounded_send(Ok(server));
         let lines = BufReader::new(client.reader).lines();
-        let mut client = Client { lines, writer: client.writer };
+        Client { lines, writer: client.writer }
+    }
+
+    async fn log_in(club: &Club, name: &str) -> (Client, Option<String>) {
+        let mut client = Client::connect(club);
         client.send(name).await;
         let answer = client.receive().await;
         (client, answer)
+    }
+
+    /// Logs in, and notes if it is not let in.
+    async fn enter(club: &Club, name: &str) -> Option<Client> {
+        let (client, answer) = Client::log_in(club, name).await;
+        let is_in = answer.as_deref() == Some(&format!("welcome {name}"));
+        if !is_in {
+            club.problem(format!("{name} is told {answer:?}"));
+        }
+        is_in.then_some(client)
     }
 
     async fn send(&mut self, line: &str) {
@@ -211,11 +242,11 @@ async fn resident(
     here: Shared<oneshot::Receiver<()>>,
 ) {
     let name = RESIDENTS[me];
-    let (Client { mut lines, mut writer }, answer) =
-        Client::log_in(club, name).await;
-    if answer.as_deref() != Some(&format!("welcome {name}")) {
-        return club.problem(format!("{name} is told {answer:?}"));
-    }
+    let Some(Client { mut lines, mut writer }) =
+        Client::enter(club, name).await
+    else {
+        return;
+    };
     club.notes().residents += 1;
     if club.notes().residents == RESIDENTS.len() {
         drop(all_here.lock().expect("nobody panics").take());
@@ -284,7 +315,8 @@ async fn resident(
 }
 
 /// Comes and goes, under names that others want as well, and under one of its
-/// own, which it must get sooner or later.
+/// own, which it must get sooner or later. Sometimes it leaves again before it
+/// has its answer.
 async fn visitor(club: &Club, me: usize) {
     let world = &club.world;
     let (mut visit, mut refused) = (0, 0);
@@ -295,6 +327,9 @@ async fn visitor(club: &Club, me: usize) {
             0 => own.as_str(),
             _ => NAMES[world.below(NAMES.len())],
         };
+        if world.below(8) == 0 {
+            Client::connect(club).send(name).await;
+        }
         let (mut client, answer) = Client::log_in(club, name).await;
         match answer.as_deref() {
             Some(line) if line == format!("welcome {name}") => {
@@ -321,7 +356,7 @@ async fn visitor(club: &Club, me: usize) {
         let Client { lines, writer } = &mut client;
         let sending = async {
             for number in 0..world.below(4) {
-                let to = ["ann, ben", "cem", "vic,wes", "nobody"];
+                let to = ["ann, ben", "cem", "dan", "vic,wes", "nobody"];
                 let to = to[world.below(to.len())];
                 let line = format!("{to}: {visit} {number}\n");
                 // An error says that the server has closed; the reader sees it.
@@ -355,4 +390,70 @@ async fn visitor(club: &Club, me: usize) {
             }
         }
     }
+}
+
+/// Takes the names that visitors have quarrelled about, when all have gone, and
+/// nothing that they have sent can still wait.
+async fn heir(club: &Club) {
+    club.world.sleep(Duration::from_secs(PATIENCE as u64)).await;
+    for name in NAMES {
+        Client::enter(club, name).await;
+    }
+}
+
+/// Dan takes a nap while Eva writes to him, and then reads. If he has slept for
+/// longer than the grace, he is told; if not, he gets all that she has sent. Fay
+/// sends him one line and breaks off; when she comes back, she is let in, though
+/// her line still waits (8.4).
+async fn nap(club: &Club) {
+    let Some(mut dan) = Client::enter(club, "dan").await else { return };
+    let Some(mut eva) = Client::enter(club, "eva").await else { return };
+    let nap = NAPS[club.world.below(NAPS.len())];
+    let sending = async {
+        for number in 0..LINES {
+            let line = format!("dan: {number}\n");
+            // An error says that the server has closed; the reader sees it.
+            let _ = eva.writer.write_all(line.as_bytes()).await;
+        }
+        let _ = eva.writer.close().await;
+    };
+    let answers = async {
+        while let Some(Ok(line)) = eva.lines.next().await {
+            if line != "error unknown-peer dan" {
+                club.problem(format!("eva receives `{line}`"));
+            }
+        }
+    };
+    let coming_back = async {
+        club.world.sleep(Duration::from_millis(500)).await;
+        if let Some(mut fay) = Client::enter(club, "fay").await {
+            fay.send("dan: are you there?").await;
+        }
+        Client::enter(club, "fay").await;
+    };
+    let reading = async {
+        club.world.sleep(Duration::from_secs(nap)).await;
+        if nap > 10 {
+            return;
+        }
+        let (mut read, mut is_told) = (0, false);
+        while read < LINES
+            && let Some(line) = dan.receive().await
+        {
+            let is_of_eva = line.starts_with("from eva: ");
+            if line == format!("from eva: {read}") && !is_told {
+                read += 1;
+            } else if line.starts_with("error too-slow ") && !is_told {
+                is_told = true;
+            } else if is_of_eva || !line.starts_with("from ") || is_told {
+                club.problem(format!("dan receives `{line}`"));
+            }
+        }
+        if (read == LINES, is_told) != (nap < 5, nap > 5) {
+            club.problem(format!(
+                "dan, after {nap} s, reads {read} lines; told: {is_told}"
+            ));
+        }
+    };
+    future::join4(sending, answers, coming_back, reading).await;
 }
