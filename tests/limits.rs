@@ -45,20 +45,20 @@ fn servers(conditions: &Conditions) -> Vec<(&'static str, Server)> {
         .collect()
 }
 
-fn connect(server: &Server) -> TcpStream {
-    let client = TcpStream::connect(server.addr()).unwrap();
-    client.set_read_timeout(Some(PATIENCE)).unwrap();
-    client
+fn connect(addr: SocketAddr) -> io::Result<TcpStream> {
+    let client = TcpStream::connect(addr)?;
+    client.set_read_timeout(Some(PATIENCE))?;
+    client.set_write_timeout(Some(PATIENCE))?;
+    Ok(client)
 }
 
 /// Logs in, so that all is done that is done at the start of a connection.
-fn join(server: &Server, name: &str) -> TcpStream {
-    let mut client = connect(server);
-    client.write_all(format!("{name}\n").as_bytes()).unwrap();
-    let mut line = String::new();
-    BufReader::new(&client).read_line(&mut line).unwrap();
-    assert_eq!(line, format!("welcome {name}\n"));
-    client
+fn log_in(addr: SocketAddr, name: &str) -> io::Result<BufReader<TcpStream>> {
+    let mut client = connect(addr)?;
+    client.write_all(format!("{name}\n").as_bytes())?;
+    let mut client = BufReader::new(client);
+    expect(&mut client, &format!("welcome {name}\n"))?;
+    Ok(client)
 }
 
 /// An address as the kernel's table has it.
@@ -82,7 +82,7 @@ fn timer(local: SocketAddr, remote: SocketAddr) -> Option<(String, u64)> {
 fn a_silent_peer_is_asked_for_a_sign_of_life_after_a_minute() {
     const KEEPALIVE: &str = "02";
     for (name, server) in servers(&Conditions::default()) {
-        let alice = join(&server, "alice");
+        let alice = log_in(server.addr(), "alice").unwrap().into_inner();
         let deadline = Instant::now() + PATIENCE;
         // Until the welcome is acknowledged, another timer runs.
         let (kind, when) = loop {
@@ -109,7 +109,7 @@ fn at_most_a_hundred_at_a_time_are_told_that_the_server_is_full() {
         ..Conditions::default()
     };
     for (name, server) in servers(&conditions) {
-        let mut alice = join(&server, "alice");
+        let mut alice = log_in(server.addr(), "alice").unwrap().into_inner();
         let found = (0..TRIES).any(|_| {
             let (told, not_told) = turned_away(&server, CROWD);
             assert_eq!(told + not_told, CROWD, "{name}");
@@ -126,7 +126,9 @@ fn at_most_a_hundred_at_a_time_are_told_that_the_server_is_full() {
 
 /// How many of a crowd are told that the server is full, and how many are closed without a word.
 fn turned_away(server: &Server, crowd: usize) -> (usize, usize) {
-    let crowd: Vec<TcpStream> = (0..crowd).map(|_| connect(server)).collect();
+    let crowd: Vec<TcpStream> = (0..crowd)
+        .map(|_| connect(server.addr()).unwrap())
+        .collect();
     let answers: Vec<String> = crowd
         .iter()
         .map(|mut client| {
@@ -148,7 +150,7 @@ fn that_descriptors_ran_out_is_reported_once() {
         ..Conditions::default()
     };
     for (name, mut server) in servers(&conditions) {
-        let _crowd: Vec<TcpStream> = (0..60).map(|_| connect(&server)).collect();
+        let _crowd: Vec<TcpStream> = (0..60).map(|_| connect(server.addr()).unwrap()).collect();
         server
             .reports(REPORT, Instant::now() + PATIENCE)
             .expect(name);
@@ -172,8 +174,12 @@ fn a_stop_in_the_middle_of_traffic_delivers_whole_messages_and_the_notice_last()
         let clients: Vec<[TcpStream; 2]> = (0..PAIRS)
             .map(|n| {
                 [
-                    join(&server, &format!("from{n}")),
-                    join(&server, &format!("to{n}")),
+                    log_in(server.addr(), &format!("from{n}"))
+                        .unwrap()
+                        .into_inner(),
+                    log_in(server.addr(), &format!("to{n}"))
+                        .unwrap()
+                        .into_inner(),
                 ]
             })
             .collect();
@@ -354,7 +360,7 @@ fn send_no_line_feed(addr: SocketAddr) -> io::Result<Strangers> {
                     connected += 1;
                     client = match connected % 2 {
                         0 => log_in(addr, &format!("mallory-{connected}"))?.into_inner(),
-                        _ => connect_within_patience(addr)?,
+                        _ => connect(addr)?,
                     };
                 }
                 Err(error) => return Err(error),
@@ -422,7 +428,7 @@ fn never_log_in(addr: SocketAddr) -> io::Result<Strangers> {
     let mut clients = Vec::new();
     Ok(Box::new(move |step| {
         if step < 1000 {
-            let mut client = connect_within_patience(addr)?;
+            let mut client = connect(addr)?;
             client.write_all(&b"mallory"[..step % 8])?;
             clients.push(BufReader::new(client));
             return Ok(());
@@ -475,21 +481,6 @@ fn be_killed(addr: SocketAddr) -> io::Result<Strangers> {
             .unwrap()
             .write_all(b"nobody: hello\n")
     }))
-}
-
-fn connect_within_patience(addr: SocketAddr) -> io::Result<TcpStream> {
-    let client = TcpStream::connect(addr)?;
-    client.set_read_timeout(Some(PATIENCE))?;
-    client.set_write_timeout(Some(PATIENCE))?;
-    Ok(client)
-}
-
-fn log_in(addr: SocketAddr, name: &str) -> io::Result<BufReader<TcpStream>> {
-    let mut client = connect_within_patience(addr)?;
-    client.write_all(format!("{name}\n").as_bytes())?;
-    let mut client = BufReader::new(client);
-    expect(&mut client, &format!("welcome {name}\n"))?;
-    Ok(client)
 }
 
 /// Reads a line that begins so, or, if this is nothing, the end.
