@@ -14,6 +14,7 @@ use std::sync::{OnceLock, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use companion::play;
 use tempfile::TempDir;
 
 /// Long enough for a machine that is busy with other tests; nothing waits longer than it must.
@@ -729,6 +730,35 @@ fn check_watches_the_files_of_a_project() {
     until(&stdout, "Waiting for a change in ");
     write(&dir, "src/main.rs", &stage.replace("accepted", "welcomed"));
     until(&stdout, "01-accept: 0 held, 1 fell short");
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn check_resets_connections_at_once_although_servers_start() {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("there is a free port");
+    let addr = listener.local_addr().expect("it is bound");
+    let enough = AtomicBool::new(false);
+    let late = thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                while !enough.load(Ordering::Relaxed) {
+                    let ended = Command::new("true").status().expect("it can be run");
+                    assert!(ended.success());
+                }
+            });
+        }
+        let late = (0..1000).filter(|_| {
+            let ours = TcpStream::connect(addr).expect("it listens");
+            let (mut theirs, _) = listener.accept().expect("we connected");
+            theirs.set_nonblocking(true).expect("it is a socket");
+            play::reset(ours).expect("it is connected");
+            !matches!(theirs.read(&mut [0]), Err(error) if error.kind() == ErrorKind::ConnectionReset)
+        });
+        let late = late.count();
+        enough.store(true, Ordering::Relaxed);
+        late
+    });
+    assert_eq!(late, 0, "of 1000");
 }
 
 #[test]

@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use socket2::{Domain, SockRef, Socket, Type};
+use socket2::{Domain, Socket, Type};
 
 use crate::{
     bench::machine::{Process, Threads},
@@ -164,6 +164,22 @@ pub fn play(conversation: &Conversation, server: &mut Server, rules: Rules) -> O
         transcript: stage.transcript,
         shortfall: None,
     }
+}
+
+/// Breaks a connection off: the other end gets a reset, at once on Linux.
+///
+/// # Errors
+///
+/// Those of the system.
+pub fn reset(stream: TcpStream) -> io::Result<()> {
+    // A process that is being started has a copy of each of our sockets until its program runs, so closing
+    // one may take some milliseconds to be seen. To dissolve the connection does not.
+    #[cfg(target_os = "linux")]
+    rustix::net::connect_unspec(&stream)?;
+    #[cfg(not(target_os = "linux"))]
+    socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO))?;
+    drop(stream);
+    Ok(())
 }
 
 struct Client {
@@ -328,9 +344,7 @@ impl Stage<'_> {
             }
             Action::Resets => {
                 if let Some(client) = self.clients.remove(who) {
-                    SockRef::from(&client.stream)
-                        .set_linger(Some(Duration::ZERO))
-                        .map_err(|error| missed("to reset", error.to_string()))?;
+                    reset(client.stream).map_err(|error| missed("to reset", error.to_string()))?;
                 }
                 self.note(who, '*', "resets the connection");
             }
