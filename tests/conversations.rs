@@ -20,6 +20,8 @@ use std::{
     time::Duration,
 };
 
+mod support;
+
 use companion::{
     check,
     conversation::{self, Action, Conversation, Promise, Until},
@@ -228,9 +230,14 @@ fn trials() -> Result<Vec<Trial>> {
     exercises(stages, &conversations, &mut trials)?;
     other_languages(&conversations, &mut trials);
     transcripts(stages, &conversations, &mut trials)?;
-    // Those that wait for seconds start first, so that nobody waits for them at the end.
-    let waits = |name: &str| name.contains("a-blocked-write") || name.contains("has fault");
-    trials.sort_by_key(|trial| !waits(trial.name()));
+    let may_take = |trial: &Trial| {
+        // The name of a trial ends with that of its conversation.
+        let name = trial.name().rsplit([' ', '/']).next();
+        let played = conversations.iter().find(|c| name == Some(&c.name));
+        played.map_or(Duration::ZERO, Conversation::may_take)
+    };
+    let trials = trials.into_iter().map(|trial| (may_take(&trial), trial));
+    let mut trials = support::spread(trials.collect());
     trials.push(Trial::test("list of exceptions", move || {
         for (example, name, reason) in EXCEPTIONS {
             println!("exception: {example} and {name}: {reason}");

@@ -19,7 +19,7 @@
 //! first cause that a reader is told is the mistake that was made, for nine out of ten of them.
 
 use std::{
-    cmp::Reverse,
+    collections::HashMap,
     fs,
     hash::{DefaultHasher, Hash, Hasher},
     io,
@@ -29,6 +29,8 @@ use std::{
     thread,
     time::Duration,
 };
+
+mod support;
 
 use companion::{
     check,
@@ -48,8 +50,11 @@ const NAMED_IN_TEN: usize = 9;
 /// The first requirement of every stage: a server that starts meets it, whatever else is wrong.
 const HAPPY: &str = "each-connection-is-reported";
 
-/// Servers that are examined at once. They wait for sockets more than they compute.
-const THREADS: usize = 40;
+/// Mistakes that are examined at once.
+const THREADS: usize = 32;
+
+/// Servers that run at once. They wait for sockets more than they compute.
+const SERVERS: usize = 48;
 
 /// Compilers that run at once.
 const COMPILERS: usize = 2;
@@ -101,20 +106,16 @@ fn trials() -> Result<(Arc<Mistakes>, Vec<Trial>)> {
     }
     let mistakes = Arc::new(Mistakes {
         compilers: Permits::new(COMPILERS),
+        servers: Permits::new(SERVERS),
         stages,
         conversations,
         all,
     });
-    // Those that take longest begin first: what catches them comes last.
-    let mut order: Vec<usize> = (0..mistakes.all.len()).collect();
-    order.sort_by_key(|index| {
-        let mistake = &mistakes.all[*index];
-        check::promised(&mistake.stage, &mistakes.conversations)
-            .iter()
-            .rev()
-            .position(|conversation| mistake.caught_by.contains(&conversation.name))
-            .map(|from_the_end| (Reverse(&mistake.stage), from_the_end))
+    let order = (0..mistakes.all.len()).map(|index| {
+        let played = mistakes.all[index].played(&mistakes.conversations);
+        (played.iter().map(|c| c.may_take()).sum(), index)
     });
+    let order = support::spread(order.collect());
     let mut trials: Vec<Trial> = order
         .into_iter()
         .map(|index| {
@@ -284,6 +285,16 @@ impl Mistake {
         format!("{}/{}", self.stage, self.file)
     }
 
+    /// What its server is examined with until it is caught, if it is caught where it should be.
+    fn played<'a>(&self, conversations: &'a [Conversation]) -> Vec<&'a Conversation> {
+        let mut promised = check::promised(&self.stage, conversations);
+        let last = promised
+            .iter()
+            .rposition(|conversation| self.caught_by.contains(&conversation.name));
+        promised.truncate(last.map_or(0, |last| last + 1));
+        promised
+    }
+
     /// The program with the mistake.
     fn source(&self) -> Result<String> {
         let (name, stage) = (self.name(), &self.stage);
@@ -311,6 +322,7 @@ struct Mistakes {
     conversations: Vec<Conversation>,
     all: Vec<Mistake>,
     compilers: Permits,
+    servers: Permits,
 }
 
 impl Mistakes {
@@ -404,21 +416,29 @@ impl Mistakes {
                 version: stages::version(&mistake.stage),
                 ..Rules::default()
             };
+            let _permit = self.servers.wait();
             let mut server = subject.start(&conversation.conditions)?;
             Ok(play::play(conversation, &mut server, rules).shortfall)
         };
         let mut promised = check::promised(&mistake.stage, &self.conversations);
         promised.retain(|conversation| subject.cannot_play(conversation).is_none());
+        // What may take seconds is played beside what comes before it.
+        let beside = mistake.played(&self.conversations);
+        let beside = beside.into_iter().filter(|conversation| {
+            let catches = mistake.caught_by.contains(&conversation.name);
+            (catches || !conversation.may_take().is_zero())
+                && subject.cannot_play(conversation).is_none()
+        });
         thread::scope(|scope| {
-            // What catches a mistake may take seconds, so it is played beside what comes before it.
-            let catcher = match (mistake.caught_by.as_slice(), mistake.tries) {
-                ([name], 1) => promised.iter().find(|c| c.name == *name).copied(),
-                _ => None,
-            };
-            let mut beside = catcher.map(|catcher| scope.spawn(|| play(catcher, check::PATIENCE)));
+            let play = &play;
+            let mut beside: HashMap<&str, _> = beside
+                .map(|conversation| {
+                    let thread = scope.spawn(|| play(conversation, check::PATIENCE));
+                    (conversation.name.as_str(), thread)
+                })
+                .collect();
             self.in_order(mistake, &promised, |conversation, patience| {
-                let same = catcher.is_some_and(|catcher| catcher.name == conversation.name);
-                match beside.take_if(|_| same) {
+                match beside.remove(conversation.name.as_str()) {
                     Some(thread) => thread.join().unwrap_or_else(|_| Err("it panics".into())),
                     None => play(conversation, patience),
                 }
