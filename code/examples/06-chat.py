@@ -13,6 +13,7 @@ import asyncio
 import itertools
 import os
 import signal
+import socket
 import sys
 
 GRACE = 5  # seconds that a shutdown waits for a peer that does not read
@@ -21,7 +22,7 @@ LINGER = 1  # seconds that a client may take to close its half after we have clo
 peers = {}  # name: (number of the connection, its queue)
 numbers = itertools.count()
 stopping = asyncio.Event()
-servers = []  # the one that listens, once it does
+listening = []  # the listener, once there is one
 
 
 def report(line):
@@ -47,8 +48,10 @@ async def lines(reader):
         stop.cancel()
 
 
-async def connection(reader, writer):
+async def connection(client):
     number = next(numbers)
+    client.setblocking(False)
+    reader, writer = await asyncio.open_connection(sock=client, limit=2**30)
     address = writer.get_extra_info("peername")
     if address is None:
         writer.close()
@@ -134,27 +137,35 @@ async def write(name, queue, writer, read):
 def stop():
     if stopping.is_set():
         os._exit(130)
-    for server in servers:
-        server.close()
+    for listener in listening:
+        asyncio.get_running_loop().remove_reader(listener)
+        listener.close()
     stopping.set()
 
 
+def accept(listener, connections):
+    # asyncio.start_server may keep who comes in while it closes: python/cpython issue 109564.
+    try:
+        client, _ = listener.accept()
+    except (BlockingIOError, ConnectionAbortedError):
+        return  # who was there has gone
+    task = asyncio.create_task(connection(client))
+    connections.add(task)
+    task.add_done_callback(connections.discard)
+
+
 async def main(address):
-    host, _, port = address.rpartition(":")
-    connections = set()
-
-    def accept(reader, writer):
-        task = asyncio.create_task(connection(reader, writer))
-        connections.add(task)
-        task.add_done_callback(connections.discard)
-
+    loop = asyncio.get_running_loop()
     # Who can connect can also send a signal, so the handlers come first.
     for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, stop)
-    server = await asyncio.start_server(accept, host, int(port), limit=2**30)
-    servers.append(server)
-    host, port = server.sockets[0].getsockname()[:2]
-    print(f"listening on {host}:{port}", flush=True)
+        loop.add_signal_handler(number, stop)
+    host, _, port = address.rpartition(":")
+    connections = set()
+    listener = socket.create_server((host, int(port)), backlog=128)
+    listener.setblocking(False)
+    loop.add_reader(listener, accept, listener, connections)
+    listening.append(listener)
+    print("listening on %s:%d" % listener.getsockname()[:2], flush=True)
     await stopping.wait()
     if connections:
         await asyncio.wait(connections)
