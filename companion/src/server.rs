@@ -213,7 +213,10 @@ impl FreeAddr {
             let port = PORTS.start + number % (PORTS.end - PORTS.start);
             let addr =
                 SocketAddr::from((Ipv4Addr::LOCALHOST, u16::try_from(port).unwrap_or_default()));
-            if let (Ok(_taken), Ok(_)) = (UdpSocket::bind(addr), TcpListener::bind(addr)) {
+            // Whoever holds the first may be about to listen, so the second is not even tried then.
+            if let Ok(_taken) = UdpSocket::bind(addr)
+                && TcpListener::bind(addr).is_ok()
+            {
                 return Ok(FreeAddr { addr, _taken });
             }
         }
