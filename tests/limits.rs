@@ -291,7 +291,7 @@ impl Scenario {
     }
 }
 
-const SCENARIOS: [Scenario; 9] = [
+const SCENARIOS: [Scenario; 10] = [
     Scenario::new("resets in a loop", reset_in_a_loop, 300),
     Scenario {
         descriptors: Some(32),
@@ -305,6 +305,7 @@ const SCENARIOS: [Scenario; 9] = [
         ..Scenario::new("64 KB of one name", repeat_one_name, 20)
     },
     Scenario::new("no text", send_no_text, 120),
+    Scenario::new("512 names that nobody has", write_to_nobody, 3),
     Scenario {
         // Whoever waits for it waits for longer than the pair does.
         options: "--max-line 500000 --grace 60",
@@ -394,6 +395,33 @@ fn send_no_text(addr: SocketAddr) -> io::Result<Strangers> {
         let (line, answer) = LINES[step % LINES.len()];
         mallory.get_mut().write_all(line)?;
         expect(&mut mallory, answer)
+    }))
+}
+
+/// Each line has other destinations than the one before, and each destination gets an error. Much comes
+/// before that, so that the system keeps much for the connection.
+fn write_to_nobody(addr: SocketAddr) -> io::Result<Strangers> {
+    const NAMES: usize = 512;
+    const LINES: usize = 600;
+    let names = |prefix| (0..NAMES).map(move |n| format!("{prefix}{n:012}"));
+    let line = |prefix| names(prefix).collect::<Vec<_>>().join(",") + ":\n";
+    let lines = (line('x') + &line('y')).repeat(LINES / 2);
+    let errors = "error unknown-peer x000000000000\n".len() * NAMES * LINES;
+    let text = format!("mallory: {}\n", "x".repeat(8000)).repeat(LINES);
+    let copies = text.len() + "from ".len() * LINES;
+    let mallory = log_in(addr, "mallory")?.into_inner();
+    Ok(Box::new(move |step| {
+        let (lines, answers) = match step {
+            0 => (&text, copies),
+            _ => (&lines, errors),
+        };
+        let (mut writer, reader) = (&mallory, &mallory);
+        thread::scope(|scope| {
+            let writes = scope.spawn(|| writer.write_all(lines.as_bytes()));
+            let read = io::copy(&mut reader.take(answers as u64), &mut io::sink());
+            writes.join().expect("it does not panic")?;
+            ensure(read? == answers as u64, || "not all has come".into())
+        })
     }))
 }
 

@@ -234,7 +234,11 @@ impl Router {
             Err(error) if error.kind() == ErrorKind::Interrupted => {
                 return true;
             }
-            Err(_) => 0,
+            Err(_) => {
+                // What was under way is no line.
+                connection.partial.clear();
+                0
+            }
         };
         if count == 0 {
             let last = mem::take(&mut connection.partial);

@@ -29,8 +29,10 @@ use unicode_normalization::UnicodeNormalization;
 
 /// The longest name, in characters (specification, 8.1).
 const MAX_NAME: usize = 32;
-/// Letters by the rules of Unicode that nobody sees: the fillers of Hangul.
-const INVISIBLE: [char; 4] = ['\u{115f}', '\u{1160}', '\u{3164}', '\u{ffa0}'];
+/// Letters by the rules of Unicode that nobody sees: the fillers of Hangul, and
+/// the blanks of Egyptian hieroglyphs.
+const INVISIBLE: [char; 6] =
+    ['\u{115f}', '\u{1160}', '\u{3164}', '\u{ffa0}', '\u{13441}', '\u{13442}'];
 /// The most destinations of one line (specification, 9.3).
 const MAX_DESTINATIONS: usize = 512;
 /// Who writes to it learns who is here. It cannot be anybody's name.

@@ -41,9 +41,9 @@ const DISCARD: u64 = 64 * 1024;
 /// How many bytes a reader asks for: few while its client is quiet, and more
 /// when it is not.
 const READ: RangeInclusive<usize> = 512..=32 * 1024;
-/// From how many bytes on a reader takes up no further line before these.
+/// When an event has this many bytes, its reader adds no further line.
 const TAKE_UP: usize = 64 * 1024;
-/// From how many bytes on a writer adds no further lines to a write.
+/// When a write has this many bytes, its writer adds no further lines.
 const WRITE: usize = 64 * 1024;
 
 /// What the two tasks of a connection have in common.
@@ -192,7 +192,10 @@ async fn within<O>(
     limit: Duration,
     future: impl Future<Output = O>,
 ) -> Option<O> {
-    unless(runtime.sleep(limit), future).await
+    match future::select(pin!(future), pin!(runtime.sleep(limit))).await {
+        Either::Left((output, _)) => Some(output),
+        Either::Right(_) => None,
+    }
 }
 
 /// Asks the broker for a name. Returns the queue of messages if we get it in
@@ -201,21 +204,24 @@ async fn log_in<T: Runtime>(
     connection: &mut Connection<T>,
     name: &Arc<str>,
 ) -> result::Result<Queue, String> {
-    let (welcome, welcomed) = oneshot::channel();
+    let (welcome, mut welcomed) = oneshot::channel();
     let (session, name) = (connection.session, Arc::clone(name));
     let taken = format!("name-taken somebody else is called {name}");
     let request = Request::LogIn { session, name, welcome };
     // An error says that the broker has ended, and there is no answer.
     let _ = connection.broker.send(request).await;
     let runtime = &connection.common.runtime;
-    match within(runtime, NAME_WAIT, welcomed).await {
+    if let Some(answer) = within(runtime, NAME_WAIT, &mut welcomed).await {
         // The broker keeps a welcome that is still wanted until it ends.
-        Some(answer) => answer.map_err(|_| STOPPING.to_string()),
-        None => {
-            log_out(connection).await;
-            Err(taken)
-        }
+        return answer.map_err(|_| STOPPING.to_string());
     }
+    welcomed.close();
+    // An error says that nothing was sent before we closed it.
+    if let Some(queue) = welcomed.try_recv().unwrap_or(None) {
+        return Ok(queue);
+    }
+    log_out(connection).await;
+    Err(taken)
 }
 
 async fn log_out<T>(connection: &mut Connection<T>) {
@@ -231,12 +237,14 @@ struct Input {
     ask: usize,
     /// Whether the last read brought all that it asked for.
     more: bool,
+    /// Why nothing more comes, until somebody waits for more.
+    error: Option<io::Error>,
 }
 
 impl Input {
     fn new(max_line: usize) -> Self {
         let lines = LineBuffer::new(max_line);
-        Input { lines, ask: *READ.start(), more: false }
+        Input { lines, ask: *READ.start(), more: false, error: None }
     }
 
     /// Waits until [`take_line`](Self::take_line) has a line, or never will.
@@ -245,6 +253,9 @@ impl Input {
         reader: &mut (impl AsyncRead + Unpin),
     ) -> io::Result<()> {
         while !self.lines.is_ready() {
+            if let Some(error) = self.error.take() {
+                return Err(error);
+            }
             let read = reader.read(self.lines.room(self.ask)).await?;
             self.lines.filled(read);
             self.more = read == self.ask;
@@ -259,8 +270,8 @@ impl Input {
         reader: &mut (impl AsyncRead + Unpin),
     ) -> Option<Line<'_>> {
         if self.more && !self.lines.is_ready() {
-            // An error is the end: the next read will find it.
-            let _ = self.ready(reader).now_or_never();
+            let ready = self.ready(reader).now_or_never();
+            self.error = ready.and_then(result::Result::err);
         }
         self.lines.take_line()
     }
@@ -333,25 +344,42 @@ async fn written(answered: &mut oneshot::Receiver<Vec<Written>>) {
 struct Batch {
     lines: Arc<String>,
     written: usize,
-    tokens: Vec<Token>,
+    /// Each with the end of the lines that are waited for.
+    tokens: Vec<(usize, Token)>,
 }
 
 impl Batch {
     /// Takes all that waits, or what is enough for one write.
-    fn new(mut first: Delivery, deliveries: &mut Receiver<Delivery>) -> Self {
-        let mut tokens = Vec::from_iter(first.token);
-        while first.lines.len() < WRITE {
+    fn new(first: Delivery, deliveries: &mut Receiver<Delivery>) -> Self {
+        let Delivery { mut lines, token } = first;
+        let mut tokens =
+            Vec::from_iter(token.map(|token| (lines.len(), token)));
+        while lines.len() < WRITE {
             let Some(Some(next)) = deliveries.next().now_or_never() else {
                 break;
             };
-            Arc::make_mut(&mut first.lines).push_str(&next.lines);
-            tokens.extend(next.token);
+            Arc::make_mut(&mut lines).push_str(&next.lines);
+            tokens.extend(next.token.map(|token| (lines.len(), token)));
         }
-        Batch { lines: first.lines, written: 0, tokens }
+        Batch { lines, written: 0, tokens }
     }
 
     fn rest(&self) -> &[u8] {
         &self.lines.as_bytes()[self.written..]
+    }
+
+    /// Counts what was written. Nobody waits for these lines any more.
+    fn add_written(&mut self, bytes: usize) {
+        self.written += bytes;
+        self.tokens.retain(|(end, _)| *end > self.written);
+    }
+
+    /// What is left of the line that was begun.
+    fn rest_of_line(&self) -> Vec<u8> {
+        let (written, rest) = self.lines.as_bytes().split_at(self.written);
+        let begun = written.last().is_some_and(|byte| *byte != b'\n');
+        let line = rest.split_inclusive(|byte| *byte == b'\n').next();
+        line.filter(|_| begun).unwrap_or_default().to_vec()
     }
 }
 
@@ -381,7 +409,14 @@ async fn connection_writer_loop<T: Runtime>(
             while let rest @ [_, ..] = batch.rest() {
                 let write = writer.write(rest);
                 match future::select(&mut too_slow, write).await {
-                    Either::Right((written, _)) => batch.written += written?,
+                    Either::Right((written, _)) => {
+                        let written = written?;
+                        if written == 0 {
+                            return Err("nothing can be written".into());
+                        }
+                        queued.fetch_sub(written, Ordering::Relaxed);
+                        batch.add_written(written);
+                    }
                     Either::Left(((), _)) => {
                         let session = connection.session;
                         let event = Request::Event(Event::TooSlow { session });
@@ -389,21 +424,20 @@ async fn connection_writer_loop<T: Runtime>(
                         let _ = connection.broker.send(event).await;
                         deliveries.close();
                         while deliveries.next().await.is_some() {}
-                        batch.tokens.clear();
+                        let rest = batch.rest_of_line();
+                        batch = Batch::default();
                         let told = say_too_slow(
                             runtime,
                             &mut writer,
-                            batch.rest(),
+                            &rest,
                             &mut read,
                         );
                         // Too late, or an error: it cannot be told.
                         let _ = within(runtime, options.grace, told).await;
-                        batch = Batch::default();
                         return Err(format!("{name} reads too slowly").into());
                     }
                 }
             }
-            queued.fetch_sub(batch.written, Ordering::Relaxed);
             batch = Batch::default();
         }
         runtime.shutdown(&writer, Shutdown::Write)?;
@@ -420,8 +454,9 @@ async fn connection_writer_loop<T: Runtime>(
     }
     // An error says that the client has closed the connection already.
     let _ = runtime.shutdown(&writer, Shutdown::Both);
+    let stopped = stop.clone().now_or_never().is_some();
     match result {
-        Err(error) if stop.peek().is_some() => {
+        Err(error) if stopped => {
             let queued =
                 deliveries.map(|delivery| messages(&delivery.lines, 0));
             let lost = queued.fold(0, async |sum, more| sum + more).await
@@ -435,8 +470,8 @@ async fn connection_writer_loop<T: Runtime>(
     }
 }
 
-/// Writes the rest of some lines and, after them, why the connection ends. Waits
-/// for the client to close its half.
+/// Writes the rest of a line and, after it, why the connection ends. Waits for
+/// the client to close its half.
 async fn say_too_slow<T: Runtime>(
     runtime: &T,
     writer: &mut T::Writer,

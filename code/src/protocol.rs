@@ -7,10 +7,15 @@ use unicode_normalization::UnicodeNormalization;
 
 /// The longest name, in characters (8.1).
 pub const MAX_NAME: usize = 32;
-/// Letters by the rules of Unicode that nobody sees: the fillers of Hangul.
-const INVISIBLE: [char; 4] = ['\u{115f}', '\u{1160}', '\u{3164}', '\u{ffa0}'];
+/// Letters by the rules of Unicode that nobody sees: the fillers of Hangul, and
+/// the blanks of Egyptian hieroglyphs.
+const INVISIBLE: [char; 6] =
+    ['\u{115f}', '\u{1160}', '\u{3164}', '\u{ffa0}', '\u{13441}', '\u{13442}'];
 /// The most destinations of one line (9.3).
 pub const MAX_DESTINATIONS: usize = 512;
+/// What a destination takes besides its name, in bytes: an error, and a place in
+/// the list.
+const DEST: usize = 64;
 /// What every client is told when the server stops (12.1).
 pub const STOPPING: &str = "server-stopping the server is shutting down";
 
@@ -232,12 +237,18 @@ fn part<'a>(
 }
 
 impl Part {
-    /// Adds a line, and returns its length.
+    /// Adds a line, and returns what it takes: with the first one also its
+    /// destinations, each of which may need an error.
     fn push(&mut self, pieces: &[&str]) -> usize {
-        let before = self.lines.len();
+        let mut length = pieces.iter().map(|piece| piece.len()).sum();
+        self.lines.reserve(length);
         pieces.iter().for_each(|piece| self.lines.push_str(piece));
+        if self.count == 0 {
+            length +=
+                self.to.iter().map(|dest| dest.len() + DEST).sum::<usize>();
+        }
         self.count += 1;
-        self.lines.len() - before
+        length
     }
 }
 

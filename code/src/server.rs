@@ -1,7 +1,7 @@
 //! The server: connections that come in, the task of the broker, and the end.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     convert::Infallible,
     error,
     future::Future,
@@ -271,6 +271,12 @@ impl Peer {
         Peer { welcome: Some((welcome, queue)), sender, queued, awaited }
     }
 
+    /// Returns whether the client still wants to be let in.
+    fn welcome(&mut self) -> bool {
+        let welcome = self.welcome.take();
+        welcome.is_some_and(|(welcome, queue)| welcome.send(queue).is_ok())
+    }
+
     /// Queues lines, and returns what to wait for if more waits then than may.
     fn send(&self, lines: Arc<String>, max_queue: usize) -> Option<Written> {
         let length = lines.len();
@@ -298,8 +304,8 @@ async fn broker_loop(
 ) {
     let mut peers: HashMap<Session, Peer> = HashMap::new();
     let mut actions = Vec::new();
-    let mut stopping = None;
-    while stopping.is_none() {
+    let mut stopped = false;
+    while !stopped {
         let Some(request) = requests.next().await else {
             break;
         };
@@ -313,32 +319,34 @@ async fn broker_loop(
                 answer = Some(sender);
                 Event::Lines { session, parts }
             }
-            Request::Stop { stopping: sender } => {
-                stopping = Some(sender);
+            Request::Stop { stopping } => {
+                drop(stopping);
+                stopped = true;
                 Event::Stop
             }
             Request::Event(event) => event,
         };
-        decide(event, &mut actions);
         let mut awaited = Vec::new();
-        for action in actions.drain(..) {
-            match action {
-                Action::Welcome { session } => {
-                    let peer = peers.get_mut(&session);
-                    let welcome = peer.and_then(|peer| peer.welcome.take());
-                    if let Some((welcome, queue)) = welcome {
-                        // An error says that the client waits no longer, and its
-                        // goodbye is on the way.
-                        let _ = welcome.send(queue);
+        let mut events = VecDeque::from([event]);
+        while let Some(event) = events.pop_front() {
+            decide(event, &mut actions);
+            for action in actions.drain(..) {
+                match action {
+                    Action::Welcome { session } => {
+                        let peer = peers.get_mut(&session);
+                        if !peer.is_some_and(Peer::welcome) {
+                            // Nobody may write to a client that waits no longer.
+                            events.push_back(Event::LogOut { session });
+                        }
                     }
+                    Action::Deliver { session, lines } => {
+                        let peer = peers.get(&session);
+                        awaited.extend(
+                            peer.and_then(|peer| peer.send(lines, max_queue)),
+                        );
+                    }
+                    Action::Finish { session } => drop(peers.remove(&session)),
                 }
-                Action::Deliver { session, lines } => {
-                    let peer = peers.get(&session);
-                    awaited.extend(
-                        peer.and_then(|peer| peer.send(lines, max_queue)),
-                    );
-                }
-                Action::Finish { session } => drop(peers.remove(&session)),
             }
         }
         if let Some(answer) = answer {

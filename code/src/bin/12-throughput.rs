@@ -80,8 +80,10 @@ fn seconds(text: &str) -> Result<Duration> {
 
 /// The longest name, in characters (specification, 8.1).
 const MAX_NAME: usize = 32;
-/// Letters by the rules of Unicode that nobody sees: the fillers of Hangul.
-const INVISIBLE: [char; 4] = ['\u{115f}', '\u{1160}', '\u{3164}', '\u{ffa0}'];
+/// Letters by the rules of Unicode that nobody sees: the fillers of Hangul, and
+/// the blanks of Egyptian hieroglyphs.
+const INVISIBLE: [char; 6] =
+    ['\u{115f}', '\u{1160}', '\u{3164}', '\u{ffa0}', '\u{13441}', '\u{13442}'];
 /// The most destinations of one line (specification, 9.3).
 const MAX_DESTINATIONS: usize = 512;
 /// How long a login waits for a name to become free (specification, 8.4).
@@ -93,10 +95,13 @@ const DISCARD: u64 = 64 * 1024;
 /// How many bytes a reader asks for: few while its client is quiet, and more
 /// when it is not.
 const READ: RangeInclusive<usize> = 512..=32 * 1024;
-/// From how many bytes on a reader takes up no further line before these.
+/// When an event has this many bytes, its reader adds no further line.
 const TAKE_UP: usize = 64 * 1024;
-/// From how many bytes on a writer adds no further lines to a write.
+/// When a write has this many bytes, its writer adds no further lines.
 const WRITE: usize = 64 * 1024;
+/// What a destination takes besides its name, in bytes: an error, and a place in
+/// the list.
+const DEST: usize = 64;
 // ANCHOR_END: constants
 /// How many clients at a time are told that the server is full.
 const REFUSALS: usize = 100;
@@ -402,7 +407,7 @@ async fn connection_loop(
 enum Line<'a> {
     Text(&'a str),
     NotUtf8,
-    /// Its end was not seen, and it is not known where the next line begins.
+    /// Mostly its end was not seen, so it is not known where the next begins.
     TooLong,
 }
 
@@ -421,6 +426,8 @@ struct Input<'a> {
     /// Whether the last read brought all that it asked for.
     more: bool,
     ended: bool,
+    /// Why nothing more comes, until somebody waits for more.
+    error: Option<io::Error>,
 }
 
 impl<'a> Input<'a> {
@@ -434,12 +441,16 @@ impl<'a> Input<'a> {
             ask: *READ.start(),
             more: false,
             ended: false,
+            error: None,
         }
     }
 
     /// Waits until [`take_line`](Self::take_line) has a line, or never will.
     async fn ready(&mut self) -> io::Result<()> {
         while !self.is_ready() {
+            if let Some(error) = self.error.take() {
+                return Err(error);
+            }
             self.buffer.copy_within(self.rest.clone(), 0);
             self.rest = 0..self.rest.len();
             self.buffer.resize(self.rest.end + self.ask, 0);
@@ -470,8 +481,8 @@ impl<'a> Input<'a> {
     /// Takes up the next line, if it is there. The last one needs no end.
     fn take_line(&mut self) -> Option<Line<'_>> {
         if self.more && !self.is_ready() {
-            // An error is the end: the next read will find it.
-            let _ = self.ready().now_or_never();
+            let ready = self.ready().now_or_never();
+            self.error = ready.and_then(result::Result::err);
         }
         if self.is_at_end() || !self.is_ready() {
             return None;
@@ -517,15 +528,18 @@ async fn unless<T>(
         Either::Right((output, _)) => Some(output),
     }
 }
+// ANCHOR_END: unless
 
 /// The output of `future`, or `None` if it takes longer than `limit`.
 async fn within<T>(
     limit: Duration,
     future: impl Future<Output = T>,
 ) -> Option<T> {
-    unless(task::sleep(limit), future).await
+    match future::select(pin!(future), pin!(task::sleep(limit))).await {
+        Either::Left((output, _)) => Some(output),
+        Either::Right(_) => None,
+    }
 }
-// ANCHOR_END: unless
 
 /// A client's name, or `None` if the specification does not allow it (8.1).
 fn parse_name(line: &str) -> Option<String> {
@@ -729,12 +743,18 @@ fn part<'a>(
 }
 
 impl Part {
-    /// Adds a line, and returns its length.
+    /// Adds a line, and returns what it takes: with the first one also its
+    /// destinations, each of which may need an error.
     fn push(&mut self, pieces: &[&str]) -> usize {
-        let before = self.lines.len();
+        let mut length = pieces.iter().map(|piece| piece.len()).sum();
+        self.lines.reserve(length);
         pieces.iter().for_each(|piece| self.lines.push_str(piece));
+        if self.count == 0 {
+            length +=
+                self.to.iter().map(|dest| dest.len() + DEST).sum::<usize>();
+        }
         self.count += 1;
-        self.lines.len() - before
+        length
     }
 }
 // ANCHOR_END: format
@@ -907,21 +927,23 @@ async fn connection_writer_loop(
             while let rest @ [_, ..] = batch.rest() {
                 let write = stream.write(rest);
                 match future::select(&mut too_slow, write).await {
-                    Either::Right((written, _)) => batch.written += written?,
+                    Either::Right((written, _)) => {
+                        let written = written?;
+                        queued.fetch_sub(written, Ordering::Relaxed);
+                        batch.add_written(written);
+                    }
                     Either::Left(((), _)) => {
                         deliveries.close();
                         while deliveries.next().await.is_some() {}
-                        batch.tokens.clear();
-                        let told =
-                            say_too_slow(stream, batch.rest(), &mut read);
+                        let rest = batch.rest_of_line();
+                        batch = Batch::default();
+                        let told = say_too_slow(stream, &rest, &mut read);
                         // Too late, or an error: it cannot be told.
                         let _ = within(options.grace, told).await;
-                        batch = Batch::default();
                         return Err(format!("{name} reads too slowly").into());
                     }
                 }
             }
-            queued.fetch_sub(batch.written, Ordering::Relaxed);
             batch = Batch::default();
         }
         stream.shutdown(Shutdown::Write)?;
@@ -938,8 +960,9 @@ async fn connection_writer_loop(
     }
     // An error says that the client has closed the connection already.
     let _ = connection.stream.shutdown(Shutdown::Both);
+    let stopped = stop.now_or_never().is_some();
     match result {
-        Err(error) if stop.peek().is_some() => {
+        Err(error) if stopped => {
             let queued =
                 deliveries.map(|delivery| messages(&delivery.lines, 0));
             let lost = queued.fold(0, async |sum, more| sum + more).await
@@ -960,25 +983,42 @@ async fn connection_writer_loop(
 struct Batch {
     lines: Arc<String>,
     written: usize,
-    tokens: Vec<Token>,
+    /// Each with the end of the lines that are waited for.
+    tokens: Vec<(usize, Token)>,
 }
 
 impl Batch {
     /// Takes all that waits, or what is enough for one write.
-    fn new(mut first: Delivery, deliveries: &mut Receiver<Delivery>) -> Self {
-        let mut tokens = Vec::from_iter(first.token);
-        while first.lines.len() < WRITE {
+    fn new(first: Delivery, deliveries: &mut Receiver<Delivery>) -> Self {
+        let Delivery { mut lines, token } = first;
+        let mut tokens =
+            Vec::from_iter(token.map(|token| (lines.len(), token)));
+        while lines.len() < WRITE {
             let Some(Some(next)) = deliveries.next().now_or_never() else {
                 break;
             };
-            Arc::make_mut(&mut first.lines).push_str(&next.lines);
-            tokens.extend(next.token);
+            Arc::make_mut(&mut lines).push_str(&next.lines);
+            tokens.extend(next.token.map(|token| (lines.len(), token)));
         }
-        Batch { lines: first.lines, written: 0, tokens }
+        Batch { lines, written: 0, tokens }
     }
 
     fn rest(&self) -> &[u8] {
         &self.lines.as_bytes()[self.written..]
+    }
+
+    /// Counts what was written. Nobody waits for these lines any more.
+    fn add_written(&mut self, bytes: usize) {
+        self.written += bytes;
+        self.tokens.retain(|(end, _)| *end > self.written);
+    }
+
+    /// What is left of the line that was begun.
+    fn rest_of_line(&self) -> Vec<u8> {
+        let (written, rest) = self.lines.as_bytes().split_at(self.written);
+        let begun = written.last().is_some_and(|byte| *byte != b'\n');
+        let line = rest.split_inclusive(|byte| *byte == b'\n').next();
+        line.filter(|_| begun).unwrap_or_default().to_vec()
     }
 }
 // ANCHOR_END: batch
@@ -998,8 +1038,8 @@ fn messages(lines: &str, written: usize) -> usize {
 // ANCHOR_END: messages
 
 // ANCHOR: say_too_slow
-/// Writes the rest of some lines and, after them, why the connection ends. Waits
-/// for the client to close its half.
+/// Writes the rest of a line and, after it, why the connection ends. Waits for
+/// the client to close its half.
 async fn say_too_slow(
     mut stream: &TcpStream,
     rest: &[u8],

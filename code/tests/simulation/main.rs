@@ -402,9 +402,9 @@ async fn heir(club: &Club) {
 }
 
 /// Dan takes a nap while Eva writes to him, and then reads. If he has slept for
-/// longer than the grace, he is told; if not, he gets all that she has sent. Fay
-/// sends him one line and breaks off; when she comes back, she is let in, though
-/// her line still waits (8.4).
+/// longer than the grace, he is told; if not, he gets all that she has sent, and
+/// what he writes to himself much later. Fay sends him one line and breaks off;
+/// when she comes back, she is let in, though her line still waits (8.4).
 async fn nap(club: &Club) {
     let Some(mut dan) = Client::enter(club, "dan").await else { return };
     let Some(mut eva) = Client::enter(club, "eva").await else { return };
@@ -453,6 +453,22 @@ async fn nap(club: &Club) {
             club.problem(format!(
                 "dan, after {nap} s, reads {read} lines; told: {is_told}"
             ));
+        }
+        // Long after somebody has waited for him, nobody does.
+        let mut later = pin!(club.world.sleep(Duration::from_secs(6)));
+        while let Either::Right((Some(_), _)) =
+            future::select(&mut later, pin!(dan.receive())).await
+        {}
+        for number in 0..if is_told { 0 } else { 2 } {
+            dan.send(&format!("dan: {number}")).await;
+            let wanted = format!("from dan: {number}");
+            while let line = dan.receive().await
+                && line.as_ref() != Some(&wanted)
+            {
+                if !line.is_some_and(|line| line.starts_with("from ")) {
+                    return club.problem("dan is cut off".into());
+                }
+            }
         }
     };
     future::join4(sending, answers, coming_back, reading).await;
