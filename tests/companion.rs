@@ -14,7 +14,7 @@ use std::sync::{OnceLock, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use companion::play;
+use companion::{play, server::FreeAddr};
 use tempfile::TempDir;
 
 /// Long enough for a machine that is busy with other tests; nothing waits longer than it must.
@@ -732,13 +732,11 @@ fn check_watches_the_files_of_a_project() {
     until(&stdout, "01-accept: 0 held, 1 fell short");
 }
 
-#[test]
-#[cfg(target_os = "linux")]
-fn check_resets_connections_at_once_although_servers_start() {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("there is a free port");
-    let addr = listener.local_addr().expect("it is bound");
+/// Calls this so often while others start processes, each of which has copies of our descriptors until its
+/// program runs. Returns how often it was true.
+fn while_processes_start(times: usize, mut is_wrong: impl FnMut() -> bool) -> usize {
     let enough = AtomicBool::new(false);
-    let late = thread::scope(|scope| {
+    thread::scope(|scope| {
         for _ in 0..4 {
             scope.spawn(|| {
                 while !enough.load(Ordering::Relaxed) {
@@ -747,18 +745,35 @@ fn check_resets_connections_at_once_although_servers_start() {
                 }
             });
         }
-        let late = (0..1000).filter(|_| {
-            let ours = TcpStream::connect(addr).expect("it listens");
-            let (mut theirs, _) = listener.accept().expect("we connected");
-            theirs.set_nonblocking(true).expect("it is a socket");
-            play::reset(ours).expect("it is connected");
-            !matches!(theirs.read(&mut [0]), Err(error) if error.kind() == ErrorKind::ConnectionReset)
-        });
-        let late = late.count();
+        let wrong = (0..times).filter(|_| is_wrong()).count();
         enough.store(true, Ordering::Relaxed);
-        late
+        wrong
+    })
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn check_resets_connections_at_once_although_servers_start() {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("there is a free port");
+    let addr = listener.local_addr().expect("it is bound");
+    let late = while_processes_start(1000, || {
+        let ours = TcpStream::connect(addr).expect("it listens");
+        let (mut theirs, _) = listener.accept().expect("we connected");
+        theirs.set_nonblocking(true).expect("it is a socket");
+        play::reset(ours).expect("it is connected");
+        !matches!(theirs.read(&mut [0]), Err(error) if error.kind() == ErrorKind::ConnectionReset)
     });
     assert_eq!(late, 0, "of 1000");
+}
+
+#[test]
+#[cfg(unix)]
+fn check_gives_commands_an_address_at_which_nobody_listens_yet() {
+    let taken = while_processes_start(1000, || {
+        let free = FreeAddr::find().expect("there is one");
+        TcpStream::connect(free.addr()).is_ok()
+    });
+    assert_eq!(taken, 0, "of 1000");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::{
     io::{self, BufRead, BufReader, Read},
-    net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket},
+    net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream, UdpSocket},
     ops::Range,
     path::{Path, PathBuf},
     process::{self, Child, Command, ExitStatus, Stdio},
@@ -12,6 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use socket2::{Domain, Socket, Type};
 use wait_timeout::ChildExt;
 
 use crate::conversation::{Action, Conditions, Conversation};
@@ -215,7 +216,7 @@ impl FreeAddr {
                 SocketAddr::from((Ipv4Addr::LOCALHOST, u16::try_from(port).unwrap_or_default()));
             // Whoever holds the first may be about to listen, so the second is not even tried then.
             if let Ok(_taken) = UdpSocket::bind(addr)
-                && TcpListener::bind(addr).is_ok()
+                && can_be_listened_on(addr)?
             {
                 return Ok(FreeAddr { addr, _taken });
             }
@@ -227,6 +228,16 @@ impl FreeAddr {
     pub fn addr(&self) -> SocketAddr {
         self.addr
     }
+}
+
+/// Whether nobody listens there. Does not listen itself: a process that is just being started would have a
+/// copy of the listener for a moment, and whoever waits for the server would be let in there.
+fn can_be_listened_on(addr: SocketAddr) -> io::Result<bool> {
+    let socket = Socket::new(Domain::for_address(addr), Type::STREAM, None)?;
+    // As those who listen say, so that neither is in the way of the other.
+    #[cfg(unix)]
+    socket.set_reuse_address(true)?;
+    Ok(socket.bind(&addr.into()).is_ok())
 }
 
 /// A server that was started for one conversation, and is ended with this value; or one that runs
