@@ -17,26 +17,22 @@ pub mod fixture;
 use pulldown_cmark::{CodeBlockKind, Event, Options, Parser, Tag, TagEnd};
 
 /// Tests in an order in which the machine always has about as much to do, and waits for nobody at the end:
-/// those that wait for some time, the longest first, and the others evenly beside them.
+/// those that wait for some time evenly among the others, until a while before the end.
 pub fn spread<T>(tests: Vec<(Duration, T)>) -> Vec<T> {
+    const END: f64 = 0.9;
+    const GOLDEN_RATIO: f64 = 1.618_034;
     let (mut waiting, others): (Vec<_>, Vec<_>) =
         tests.into_iter().partition(|(waits, _)| !waits.is_zero());
     waiting.sort_by_key(|(waits, _)| Reverse(*waits));
-    let others: Vec<_> = others
-        .into_iter()
-        .map(|(_, test)| (Duration::from_secs(1), test))
-        .collect();
-    // Where a test begins, from 0 to 1, if all of its kind follow each other.
-    let places = |tests: Vec<(Duration, T)>| {
-        let all: Duration = tests.iter().map(|(takes, _)| *takes).sum();
-        let mut before = Duration::ZERO;
-        tests.into_iter().map(move |(takes, test)| {
-            let place = before.as_secs_f64() / all.as_secs_f64();
-            before += takes;
-            (place, test)
-        })
-    };
-    let mut all: Vec<_> = places(waiting).chain(places(others)).collect();
+    let count = others.len() as f64;
+    let others = others.into_iter().enumerate();
+    let others = others.map(|(number, (_, test))| (number as f64 / count, test));
+    // Neighbours wait equally long, and mostly do the same. Multiples of the golden ratio keep them apart.
+    let waiting = waiting.into_iter().enumerate().map(|(number, (_, test))| {
+        let place = (number as f64 * GOLDEN_RATIO).fract();
+        (place * END, test)
+    });
+    let mut all: Vec<_> = waiting.chain(others).collect();
     all.sort_by(|(one, _), (other, _)| one.total_cmp(other));
     all.into_iter().map(|(_, test)| test).collect()
 }
