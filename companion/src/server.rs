@@ -658,7 +658,7 @@ mod tests {
         let error = UdpSocket::bind(free.addr).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
         // The server itself is not kept from it.
-        TcpListener::bind(free.addr).unwrap();
+        std::net::TcpListener::bind(free.addr).unwrap();
     }
 
     #[test]
