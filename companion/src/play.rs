@@ -3,7 +3,7 @@
 use std::{
     collections::HashMap,
     fmt::Write as _,
-    io::{self, ErrorKind, Read, Write},
+    io::{self, BufRead, ErrorKind, Read, Write},
     mem,
     net::{Shutdown, TcpStream},
     thread,
@@ -600,10 +600,13 @@ impl Client {
     fn any_line(&mut self, within: Duration) -> Result<Option<String>, Missed> {
         let deadline = Instant::now() + within;
         loop {
-            if let Some(end) = memchr::memchr(b'\n', &self.received) {
-                let rest = self.received.split_off(end + 1);
+            // The standard library searches fast without optimisation, too.
+            let mut rest = &self.received[..];
+            let end = rest.skip_until(b'\n').unwrap_or_default();
+            if self.received[..end].ends_with(b"\n") {
+                let rest = self.received.split_off(end);
                 let mut line = mem::replace(&mut self.received, rest);
-                line.truncate(end);
+                line.pop();
                 return match String::from_utf8(line) {
                     Ok(line) => Ok(Some(line)),
                     Err(error) => Err(missed(
@@ -666,7 +669,7 @@ impl Client {
             true => self.any_line(within),
             false => self.line(within),
         };
-        let expected = format!("`{}`", shown(wanted.as_bytes()));
+        let expected = || format!("`{}`", shown(wanted.as_bytes()));
         expect(line, |line| line == wanted, expected)
     }
 
@@ -676,7 +679,7 @@ impl Client {
             let rest = line.strip_prefix(words);
             rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(' '))
         };
-        expect(self.line(within), begins, format!("`{words} …`"))
+        expect(self.line(within), begins, || format!("`{words} …`"))
     }
 }
 
@@ -684,7 +687,7 @@ impl Client {
 fn expect(
     line: Result<Option<String>, Missed>,
     fits: impl Fn(&str) -> bool,
-    expected: String,
+    expected: impl FnOnce() -> String,
 ) -> Result<String, Missed> {
     let seen = match line {
         Ok(Some(line)) if fits(&line) => return Ok(line),
@@ -692,7 +695,7 @@ fn expect(
         Ok(None) => "the connection ended".to_string(),
         Err(Missed { seen, .. }) => seen,
     };
-    Err(missed(expected, seen))
+    Err(missed(expected(), seen))
 }
 
 fn counted(text: &str, times: usize) -> String {
