@@ -760,7 +760,7 @@ fn check_resets_connections_at_once_although_servers_start() {
         let ours = TcpStream::connect(addr).expect("it listens");
         let (mut theirs, _) = listener.accept().expect("we connected");
         theirs.set_nonblocking(true).expect("it is a socket");
-        play::reset(ours).expect("it is connected");
+        play::reset(&ours).expect("it is connected");
         !matches!(theirs.read(&mut [0]), Err(error) if error.kind() == ErrorKind::ConnectionReset)
     });
     assert_eq!(late, 0, "of 1000");

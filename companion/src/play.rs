@@ -6,6 +6,7 @@ use std::{
     io::{self, BufRead, ErrorKind, Read, Write},
     mem,
     net::{Shutdown, TcpStream},
+    sync::mpsc,
     thread,
     time::{Duration, Instant},
 };
@@ -38,6 +39,9 @@ const SEGMENT: u32 = 1448;
 
 /// How long a try to connect may take when the time is up: one that is refused is so at once.
 const LAST_TRY: Duration = Duration::from_millis(100);
+
+/// How long a conversation waits for a client that cannot send, because the server makes it wait.
+const BESIDE: Duration = Duration::from_millis(100);
 
 /// The most that a server uses of one processor while it idles.
 const IDLE_PERCENT: f64 = 5.0;
@@ -166,19 +170,19 @@ pub fn play(conversation: &Conversation, server: &mut Server, rules: Rules) -> O
     }
 }
 
-/// Breaks a connection off: the other end gets a reset, at once on Linux.
+/// Breaks a connection off: the other end gets a reset, at once on Linux, elsewhere when the stream is
+/// dropped.
 ///
 /// # Errors
 ///
 /// Those of the system.
-pub fn reset(stream: TcpStream) -> io::Result<()> {
+pub fn reset(stream: &TcpStream) -> io::Result<()> {
     // A process that is being started has a copy of each of our sockets until its program runs, so closing
     // one may take some milliseconds to be seen. To dissolve the connection does not.
     #[cfg(target_os = "linux")]
-    rustix::net::connect_unspec(&stream)?;
+    rustix::net::connect_unspec(stream)?;
     #[cfg(not(target_os = "linux"))]
-    socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO))?;
-    drop(stream);
+    socket2::SockRef::from(stream).set_linger(Some(Duration::ZERO))?;
     Ok(())
 }
 
@@ -189,6 +193,17 @@ struct Client {
     /// How lines begin that the conversation passes over.
     does_not_care_for: Vec<String>,
     addr: String,
+    /// Tells how the sending has ended that goes on beside the conversation.
+    sending: Option<mpsc::Receiver<Result<(), Missed>>>,
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        if self.sending.is_some() {
+            // Ends the thread that still sends. An error says that the server has closed already.
+            let _ = self.stream.shutdown(Shutdown::Both);
+        }
+    }
 }
 
 struct Stage<'a> {
@@ -259,12 +274,16 @@ impl Stage<'_> {
                 may_fail,
             } => {
                 let client = self.client(who)?;
-                for _ in 0..*times {
-                    match client.send(bytes, *each_byte, deadline) {
-                        Ok(()) => {}
-                        Err(_) if *may_fail => break,
-                        Err(error) => return Err(error),
+                let sent = client.wait_until_sent(deadline).and_then(|()| {
+                    if *each_byte || step.within.is_some() {
+                        return (0..*times)
+                            .try_for_each(|_| client.send(bytes, *each_byte, deadline));
                     }
+                    client.send_beside(bytes.repeat(*times))
+                });
+                match sent {
+                    Err(error) if !may_fail => return Err(error),
+                    _ => {}
                 }
                 self.note(who, '>', &counted(&shown(bytes), *times));
             }
@@ -332,6 +351,7 @@ impl Stage<'_> {
             }
             Action::Finishes => {
                 let client = self.client(who)?;
+                client.wait_until_sent(deadline)?;
                 client
                     .stream
                     .shutdown(Shutdown::Write)
@@ -344,7 +364,7 @@ impl Stage<'_> {
             }
             Action::Resets => {
                 if let Some(client) = self.clients.remove(who) {
-                    reset(client.stream).map_err(|error| missed("to reset", error.to_string()))?;
+                    reset(&client.stream).map_err(|error| missed("to reset", error.to_string()))?;
                 }
                 self.note(who, '*', "resets the connection");
             }
@@ -543,6 +563,7 @@ impl Stage<'_> {
             received: Vec::new(),
             passed_over: self.passed_over,
             does_not_care_for: Vec::new(),
+            sending: None,
         };
         self.clients.insert(who.to_string(), client);
         Ok(())
@@ -556,13 +577,48 @@ impl Stage<'_> {
 }
 
 impl Client {
-    fn send(&mut self, bytes: &[u8], each_byte: bool, deadline: Instant) -> Result<(), Missed> {
-        let lost = |error: io::Error| match error.kind() {
-            ErrorKind::WouldBlock | ErrorKind::TimedOut => {
-                missed("to send", "the server does not read")
+    /// Sends this. If the server makes the client wait, the rest goes out beside the conversation.
+    fn send_beside(&mut self, bytes: Vec<u8>) -> Result<(), Missed> {
+        let mut sent = 0;
+        self.stream
+            .set_write_timeout(Some(BESIDE))
+            .map_err(not_sent)?;
+        while sent < bytes.len() {
+            match self.stream.write(&bytes[sent..]) {
+                Ok(count) => sent += count,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if is_timeout(&error) => {
+                    let mut stream = self.stream.try_clone().map_err(not_sent)?;
+                    stream.set_write_timeout(None).map_err(not_sent)?;
+                    let (ended, sending) = mpsc::channel();
+                    self.sending = Some(sending);
+                    thread::spawn(move || {
+                        let written = stream.write_all(&bytes[sent..]).map_err(not_sent);
+                        // An error says that nobody waits for it.
+                        let _ = ended.send(written);
+                    });
+                    break;
+                }
+                Err(error) => return Err(not_sent(error)),
             }
-            _ => missed("to send", format!("the connection is lost: {error}")),
+        }
+        Ok(())
+    }
+
+    /// Waits for what goes out beside the conversation.
+    fn wait_until_sent(&mut self, deadline: Instant) -> Result<(), Missed> {
+        let Some(sending) = &self.sending else {
+            return Ok(());
         };
+        let left = deadline.saturating_duration_since(Instant::now());
+        let ended = sending
+            .recv_timeout(left)
+            .map_err(|_| not_sent(ErrorKind::TimedOut.into()))?;
+        self.sending = None;
+        ended
+    }
+
+    fn send(&mut self, bytes: &[u8], each_byte: bool, deadline: Instant) -> Result<(), Missed> {
         let at_once = if each_byte { 1 } else { bytes.len().max(1) };
         for mut rest in bytes.chunks(at_once) {
             while !rest.is_empty() {
@@ -575,7 +631,7 @@ impl Client {
                 match written {
                     Ok(count) => rest = &rest[count..],
                     Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                    Err(error) => return Err(lost(error)),
+                    Err(error) => return Err(not_sent(error)),
                 }
             }
         }
@@ -681,6 +737,18 @@ impl Client {
         };
         expect(self.line(within), begins, || format!("`{words} …`"))
     }
+}
+
+fn is_timeout(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
+}
+
+fn not_sent(error: io::Error) -> Missed {
+    let seen = match is_timeout(&error) {
+        true => "the server does not read".to_string(),
+        false => format!("the connection is lost: {error}"),
+    };
+    missed("to send", seen)
 }
 
 /// The line, if it is what is expected.
