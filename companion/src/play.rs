@@ -908,6 +908,32 @@ alice  < from alice: hello
     }
 
     #[test]
+    fn a_client_that_has_to_wait_holds_up_nobody_but_itself() {
+        // The system takes connections for it, and some megabytes; nobody reads them.
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let subject = Subject::Addr(listener.local_addr().unwrap());
+        let seen = |then: &str| {
+            let text = format!(
+                r#"conversation "c" since="03-write" {{
+                    about "…"
+                    alice connects
+                    alice sends "bob: " padded-to=30000000
+                    bob connects
+                    {then}
+                }}"#
+            );
+            let conversations = conversation::parse("test.kdl", &text).unwrap();
+            let mut server = subject.start(&Conditions::default()).unwrap();
+            let shortfall = play(&conversations[0], &mut server, Rules::default()).shortfall;
+            shortfall.map(|shortfall| shortfall.seen)
+        };
+        assert_eq!(seen("alice leaves"), None);
+        let waits = Some("the server does not read".to_string());
+        assert_eq!(seen("alice finishes within=1"), waits);
+        assert_eq!(seen("alice sends \"bob: and you?\" within=1"), waits);
+    }
+
+    #[test]
     fn a_server_that_reads_little_by_little_gets_no_more_time() {
         let listener = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
         // What the system keeps for the server counts as read.
