@@ -579,28 +579,17 @@ impl Stage<'_> {
 impl Client {
     /// Sends this. If the server makes the client wait, the rest goes out beside the conversation.
     fn send_beside(&mut self, bytes: Vec<u8>) -> Result<(), Missed> {
-        let mut sent = 0;
-        self.stream
-            .set_write_timeout(Some(BESIDE))
-            .map_err(not_sent)?;
-        while sent < bytes.len() {
-            match self.stream.write(&bytes[sent..]) {
-                Ok(count) => sent += count,
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) if is_timeout(&error) => {
-                    let mut stream = self.stream.try_clone().map_err(not_sent)?;
-                    stream.set_write_timeout(None).map_err(not_sent)?;
-                    let (ended, sending) = mpsc::channel();
-                    self.sending = Some(sending);
-                    thread::spawn(move || {
-                        let written = stream.write_all(&bytes[sent..]).map_err(not_sent);
-                        // An error says that nobody waits for it.
-                        let _ = ended.send(written);
-                    });
-                    break;
-                }
-                Err(error) => return Err(not_sent(error)),
-            }
+        let sent = self.write_until(&bytes, Instant::now() + BESIDE)?;
+        if sent < bytes.len() {
+            let mut stream = self.stream.try_clone().map_err(not_sent)?;
+            stream.set_write_timeout(None).map_err(not_sent)?;
+            let (ended, sending) = mpsc::channel();
+            self.sending = Some(sending);
+            thread::spawn(move || {
+                let written = stream.write_all(&bytes[sent..]).map_err(not_sent);
+                // An error says that nobody waits for it.
+                let _ = ended.send(written);
+            });
         }
         Ok(())
     }
@@ -620,22 +609,32 @@ impl Client {
 
     fn send(&mut self, bytes: &[u8], each_byte: bool, deadline: Instant) -> Result<(), Missed> {
         let at_once = if each_byte { 1 } else { bytes.len().max(1) };
-        for mut rest in bytes.chunks(at_once) {
-            while !rest.is_empty() {
-                // A server that reads a little now and then does not get more time with each write.
-                let left = deadline.saturating_duration_since(Instant::now());
-                let written = self
-                    .stream
-                    .set_write_timeout(Some(left.max(Duration::from_millis(1))))
-                    .and_then(|()| self.stream.write(rest));
-                match written {
-                    Ok(count) => rest = &rest[count..],
-                    Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                    Err(error) => return Err(not_sent(error)),
-                }
+        for rest in bytes.chunks(at_once) {
+            if self.write_until(rest, deadline)? < rest.len() {
+                return Err(not_sent(ErrorKind::TimedOut.into()));
             }
         }
         Ok(())
+    }
+
+    /// Writes until the server makes the client wait for longer than that. Returns how much was written.
+    fn write_until(&mut self, bytes: &[u8], deadline: Instant) -> Result<usize, Missed> {
+        let mut written = 0;
+        while written < bytes.len() {
+            // A server that reads a little now and then does not get more time with each write.
+            let left = deadline.saturating_duration_since(Instant::now());
+            let more = self
+                .stream
+                .set_write_timeout(Some(left.max(Duration::from_millis(1))))
+                .and_then(|()| self.stream.write(&bytes[written..]));
+            match more {
+                Ok(count) => written += count,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if is_timeout(&error) => break,
+                Err(error) => return Err(not_sent(error)),
+            }
+        }
+        Ok(written)
     }
 
     /// The next line that is not passed over, or `None` at the end of the connection.
