@@ -275,7 +275,8 @@ impl Stage<'_> {
             } => {
                 let client = self.client(who)?;
                 let sent = client.wait_until_sent(deadline).and_then(|()| {
-                    if *each_byte || step.within.is_some() {
+                    // Whoever may be cut off is to send all that the server takes first.
+                    if *each_byte || *may_fail || step.within.is_some() {
                         return (0..*times)
                             .try_for_each(|_| client.send(bytes, *each_byte, deadline));
                     }
