@@ -304,6 +304,7 @@ async fn broker_loop(
 ) {
     let mut peers: HashMap<Session, Peer> = HashMap::new();
     let mut actions = Vec::new();
+    let mut events = VecDeque::new();
     let mut stopped = false;
     while !stopped {
         let Some(request) = requests.next().await else {
@@ -327,7 +328,7 @@ async fn broker_loop(
             Request::Event(event) => event,
         };
         let mut awaited = Vec::new();
-        let mut events = VecDeque::from([event]);
+        events.push_back(event);
         while let Some(event) = events.pop_front() {
             decide(event, &mut actions);
             for action in actions.drain(..) {
