@@ -1,6 +1,7 @@
 //! The servers that conversations are played with: programs that are started for it, or one that runs.
 
 use std::{
+    collections::VecDeque,
     io::{self, BufRead, BufReader, Read},
     net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream, UdpSocket},
     ops::Range,
@@ -35,8 +36,8 @@ const OPTIONS: &str = "{options}";
 /// The longest line of a server's output that is kept whole, in bytes.
 const LONGEST_LINE: u64 = 16 * 1024;
 
-/// How many lines of a server's stderr are kept.
-const MOST_LINES: usize = 10_000;
+/// How much of a server's stderr is kept, in bytes: the latest.
+const MOST_KEPT: usize = 1024 * 1024;
 
 /// Which server conversations are played with.
 #[derive(Clone, Debug)]
@@ -262,11 +263,42 @@ struct Reports {
 
 #[derive(Debug, Default)]
 struct Lines {
-    written: Vec<String>,
+    /// The latest; older ones make room for them.
+    kept: VecDeque<String>,
+    /// What they need, in bytes.
+    size: usize,
+    /// How many are kept no more.
+    dropped: usize,
     /// Whether no more can come.
     ended: bool,
-    /// How many of them a conversation has been through.
+    /// How many of all lines, kept or not, a conversation has been through.
     seen: usize,
+}
+
+impl Lines {
+    fn add(&mut self, line: String) {
+        // A short line needs more than its text.
+        let size = |line: &String| line.len() + size_of::<String>();
+        self.size += size(&line);
+        self.kept.push_back(line);
+        while self.size > MOST_KEPT
+            && let Some(oldest) = self.kept.pop_front()
+        {
+            self.size -= size(&oldest);
+            self.dropped += 1;
+        }
+    }
+
+    /// How many there were, kept or not.
+    fn count(&self) -> usize {
+        self.dropped + self.kept.len()
+    }
+
+    /// Those that are kept and come after so many of all, each with its place among all.
+    fn after(&self, count: usize) -> impl Iterator<Item = (usize, &str)> {
+        let skipped = count.saturating_sub(self.dropped);
+        (self.dropped + skipped..).zip(self.kept.range(skipped..).map(String::as_str))
+    }
 }
 
 impl Reports {
@@ -278,8 +310,7 @@ impl Reports {
     fn add(&self, line: Option<String>) {
         let mut lines = self.lock();
         match line {
-            Some(line) if lines.written.len() < MOST_LINES => lines.written.push(line),
-            Some(_) => {}
+            Some(line) => lines.add(line),
             None => lines.ended = true,
         }
         self.changed.notify_all();
@@ -415,7 +446,7 @@ impl Server {
             .wait_timeout_while(self.reports.lock(), START, |lines| !lines.ended)
             .unwrap_or_else(PoisonError::into_inner)
             .0;
-        let reported = match lines.written.last() {
+        let reported = match lines.kept.back() {
             Some(line) => format!("; it reported `{line}`"),
             None => String::new(),
         };
@@ -528,19 +559,24 @@ impl Server {
     /// Says what it has written instead.
     pub fn reports(&self, wanted: &str, deadline: Instant) -> Result<(), String> {
         let mut lines = self.reports.lock();
+        let mut looked_at = lines.seen;
         loop {
-            let new = &lines.written[lines.seen..];
-            if let Some(found) = new.iter().position(|line| line == wanted) {
-                lines.seen += found + 1;
+            let found = lines.after(looked_at).find(|(_, line)| *line == wanted);
+            let found = found.map(|(place, _)| place);
+            if let Some(place) = found {
+                lines.seen = place + 1;
                 return Ok(());
             }
+            looked_at = lines.count();
             let left = deadline.saturating_duration_since(Instant::now());
             if lines.ended || left.is_zero() {
-                return Err(match new {
+                let new: Vec<&str> = lines.after(lines.seen).map(|(_, line)| line).collect();
+                return Err(match new.as_slice() {
                     [] if lines.ended => "it reports nothing, and ends".to_string(),
                     [] => "it reports nothing".to_string(),
                     [.., last] if new.len() > 5 => {
-                        format!("it reports {} other lines, the last `{last}`", new.len())
+                        let others = lines.count() - lines.seen;
+                        format!("it reports {others} other lines, the last `{last}`")
                     }
                     new => format!("it reports `{}`", new.join("`, `")),
                 });
@@ -649,6 +685,47 @@ mod tests {
             talks,
             "the server did not print `listening on IP:PORT` on stdout within 1 s; it printed `127.0.0.1:0`"
         );
+    }
+
+    fn reporting(reports: &Arc<Reports>) -> Server {
+        Server {
+            child: None,
+            addr: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            free: None,
+            reports: Arc::clone(reports),
+            memory_at_start: None,
+        }
+    }
+
+    #[test]
+    fn the_latest_reports_are_kept_and_no_more_than_fit() {
+        let reports = Arc::default();
+        let server = reporting(&reports);
+        reports.add(Some("first".to_string()));
+        server.reports("first", Instant::now()).unwrap();
+        let long = "x".repeat(LONGEST_LINE as usize);
+        for (line, times) in [("", MOST_KEPT / 10), (&long, 1000)] {
+            for _ in 0..times {
+                reports.add(Some(line.to_string()));
+            }
+            let lines = reports.lock();
+            let needed = lines
+                .kept
+                .iter()
+                .map(|line| line.len() + size_of::<String>());
+            assert!((MOST_KEPT / 2..=MOST_KEPT).contains(&needed.sum()));
+        }
+        let error = server.reports("last", Instant::now()).unwrap_err();
+        let others = format!(
+            "it reports {} other lines, the last `x",
+            MOST_KEPT / 10 + 1000
+        );
+        assert!(error.starts_with(&others), "{:.100}", error);
+        reports.add(Some("last".to_string()));
+        reports.add(Some("more".to_string()));
+        server.reports("last", Instant::now()).unwrap();
+        let error = server.reports("last", Instant::now()).unwrap_err();
+        assert_eq!(error, "it reports `more`");
     }
 
     #[test]
