@@ -416,8 +416,8 @@ fn kill(id: u32) {
 }
 
 /// Does the things with these numbers, which are those from 0 on, several at once and beginning in this
-/// order. Shows what came out in the order of the numbers, until `show` has seen enough or one fails;
-/// then `stop` is to bring what has begun to its end.
+/// order. Shows what came out in the order of the numbers, until `show` has seen enough or any one fails,
+/// whatever its number; then `stop` is to bring what has begun to its end.
 fn in_order<T: Send>(
     begin: &[usize],
     at_once: usize,
@@ -440,19 +440,19 @@ fn in_order<T: Send>(
             });
         }
         drop(sender);
-        let mut early = BTreeMap::new();
-        for number in 0..begin.len() {
-            let result = loop {
-                if let Some(result) = early.remove(&number) {
-                    break result;
-                }
-                // A thread that panics ends the program with its message.
-                let Ok((number, result)) = done.recv() else {
-                    return Ok(());
-                };
+        let (mut early, mut shown) = (BTreeMap::new(), 0);
+        // A thread that panics ends the program with its message.
+        while let Ok((number, result)) = done.recv() {
+            let go_on = result.map(|result| {
                 early.insert(number, result);
-            };
-            let go_on = result.map(|result| show(number, result));
+                while let Some(result) = early.remove(&shown) {
+                    shown += 1;
+                    if !show(shown - 1, result) {
+                        return false;
+                    }
+                }
+                true
+            });
             if !matches!(go_on, Ok(true)) {
                 next.store(begin.len(), Ordering::Relaxed);
                 stop();
@@ -698,6 +698,25 @@ mod tests {
         )
         .unwrap();
         assert_eq!(shown, [(0, 0), (1, 1), (2, 2), (3, 3)]);
+    }
+
+    #[test]
+    fn what_cannot_be_done_is_said_at_once() {
+        let (stop, stopped) = mpsc::channel();
+        let stopped = Mutex::new(stopped);
+        let error = in_order(
+            &[0, 1],
+            2,
+            |number| match number {
+                // It takes until all are stopped.
+                0 => Ok(stopped.lock().unwrap().recv_timeout(PATIENCE)?),
+                _ => bail!("it cannot be done"),
+            },
+            |_, ()| panic!("nothing is to be shown"),
+            || stop.send(()).unwrap(),
+        )
+        .unwrap_err();
+        assert_eq!(error.to_string(), "it cannot be done");
     }
 
     #[test]
