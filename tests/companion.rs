@@ -333,12 +333,7 @@ fn stops_at_ctrl_c_and_leaves_the_checkout_clean() {
     let mut companion = Companion::start(book.path(), &["--port", "0"]);
     // An open page must not keep it from stopping.
     let _page = OpenPage::open(&companion, "/first.html");
-    let id = companion.child.id().to_string();
-    let sent = Command::new("kill")
-        .args(["-INT", &id])
-        .status()
-        .expect("kill can be run");
-    assert!(sent.success());
+    send("INT", &companion.child);
     assert_eq!(companion.wait().code(), Some(0));
 
     let mut left: Vec<_> = fs::read_dir(book.path())
@@ -619,6 +614,47 @@ fn check_tells_a_server_that_dies_and_waits_for_one_that_is_late() {
         ),
         "{stderr}"
     );
+}
+
+/// A shell waits for the server, and a signal is for both.
+#[test]
+#[cfg(unix)]
+fn check_leaves_nothing_behind_of_a_server_that_another_process_starts() {
+    let stages = companion::stages::build().expect("the stages build");
+    let shutdown = text(stages.program("05-shutdown").expect("it is a stage"));
+    let script = format!("trap : INT TERM; {shutdown} $1; exit $?");
+    let output = end_of(&mut check_with_all_it_starts(
+        &["05-shutdown", "--all"],
+        &script,
+    ));
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output.stdout));
+}
+
+/// Its servers do not even listen.
+#[test]
+#[cfg(unix)]
+fn check_takes_its_servers_with_it_when_it_is_told_to_end() {
+    use std::os::unix::process::ExitStatusExt as _;
+    for (name, number) in [("INT", 2), ("TERM", 15)] {
+        let mut command =
+            check_with_all_it_starts(&["04-broker"], "echo begun >&3; sleep 1000; true");
+        let child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn();
+        let mut check = Ended(child.expect("it can be run"));
+        let said = lines(check.0.stderr.take().expect("it is piped"));
+        assert_eq!(said.recv_timeout(PATIENCE).as_deref(), Ok("begun"));
+        send(name, &check.0);
+        let end = loop {
+            match said.recv_timeout(PATIENCE) {
+                // Another has begun.
+                Ok(line) if line == "begun" => {}
+                end => break end,
+            }
+        };
+        assert_eq!(end, Err(mpsc::RecvTimeoutError::Disconnected), "{name}");
+        // As a shell sees that its whole script is to end.
+        let status = check.0.wait().expect("it has ended");
+        assert_eq!(status.signal(), Some(number), "{name}: {status}");
+    }
 }
 
 /// The ports that clients got differ from run to run; what is expected names them as the transcript does.
@@ -1005,8 +1041,25 @@ fn program() -> &'static Path {
 
 /// Runs the companion to its end, which must come by itself.
 fn run(arguments: &[&str]) -> Output {
-    let mut child = Command::new(program())
+    end_of(Command::new(program()).args(arguments))
+}
+
+/// The companion with this command as its server. Whatever the command starts has the same stderr as the
+/// companion, also as descriptor 3, so that who reads it to the end has waited for all of them.
+#[cfg(unix)]
+fn check_with_all_it_starts(arguments: &[&str], script: &str) -> Command {
+    let mut command = Command::new("sh");
+    command
+        .args(["-c", r#"exec "$0" check "$@" 3>&2"#])
+        .arg(program())
         .args(arguments)
+        .args(["--", "sh", "-c", script, "sh", "{addr}"]);
+    command
+}
+
+/// Runs this to its end, which must come by itself.
+fn end_of(command: &mut Command) -> Output {
+    let mut child = command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -1020,7 +1073,7 @@ fn run(arguments: &[&str]) -> Output {
         // What matters is the failure of the test.
         let _ = child.kill();
         let _ = child.wait();
-        panic!("`companion {}` goes on and on", arguments.join(" "));
+        panic!("{command:?} goes on and on");
     };
     let status = child.wait().expect("it has ended");
     Output {
@@ -1040,6 +1093,15 @@ fn whole(mut from: impl Read + Send + 'static) -> mpsc::Receiver<Vec<u8>> {
         let _ = sender.send(bytes);
     });
     receiver
+}
+
+#[cfg(unix)]
+fn send(signal: &str, to: &Child) {
+    let sent = Command::new("kill")
+        .args(["-s", signal, &to.id().to_string()])
+        .status()
+        .expect("kill can be run");
+    assert!(sent.success());
 }
 
 /// It failed as it should: status 1, one line on stderr that says why, nothing on stdout.

@@ -2,13 +2,12 @@
 
 use std::{
     cmp::Reverse,
-    collections::{BTreeMap, HashMap},
+    collections::BTreeMap,
     fs, io,
     net::{SocketAddr, ToSocketAddrs},
     path::{Path, PathBuf},
     process::{Command, Stdio},
     sync::{
-        Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
         mpsc,
     },
@@ -25,7 +24,7 @@ use serde_json::{Value, json};
 use crate::{
     conversation::{self, Conditions, Conversation, Traffic},
     play::{self, Outcome, Rules, Shortfall},
-    server::{Server, Subject},
+    server::{Subject, UnderWay},
     stages,
 };
 
@@ -358,63 +357,6 @@ fn report(
     Ok(fell_short == 0)
 }
 
-/// The servers of the conversations that are under way.
-#[derive(Default)]
-struct UnderWay {
-    servers: Mutex<Servers>,
-}
-
-#[derive(Default)]
-struct Servers {
-    /// The process of each, by the number of its conversation.
-    processes: HashMap<usize, u32>,
-    /// Whether nobody wants to know any more how the conversations go.
-    ended: bool,
-}
-
-impl UnderWay {
-    fn lock(&self) -> MutexGuard<'_, Servers> {
-        // A panic elsewhere cannot leave a map half-changed.
-        self.servers.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn begins(&self, number: usize, server: &Server) {
-        let mut servers = self.lock();
-        if let Some(id) = server.id() {
-            match servers.ended {
-                true => kill(id),
-                false => drop(servers.processes.insert(number, id)),
-            }
-        }
-    }
-
-    /// To be called while the server is still a child of this process, so that its number is its own.
-    fn has_ended(&self, number: usize) {
-        self.lock().processes.remove(&number);
-    }
-
-    /// Ends all of them, and those that begin later; then their conversations do not take long.
-    fn end(&self) {
-        let mut servers = self.lock();
-        servers.ended = true;
-        servers.processes.values().copied().for_each(kill);
-    }
-}
-
-/// Ends a process that this one has started. Where that takes more than its number, it goes on.
-fn kill(id: u32) {
-    #[cfg(unix)]
-    {
-        use rustix::process::{Pid, Signal, kill_process};
-        if let Some(id) = i32::try_from(id).ok().and_then(Pid::from_raw) {
-            // It may have ended by itself.
-            let _ = kill_process(id, Signal::KILL);
-        }
-    }
-    #[cfg(not(unix))]
-    let _ = id;
-}
-
 /// Does the things with these numbers, which are those from 0 on, several at once and beginning in this
 /// order. Shows what came out in the order of the numbers, until `show` has seen enough or any one fails,
 /// whatever its number; then `stop` is to bring what has begun to its end.
@@ -478,7 +420,7 @@ fn examine(
         ..Rules::default()
     };
     let options = conversation.conditions.options.join(" ");
-    let mut server = match subject.start(&conversation.conditions) {
+    let mut server = match subject.start_among(&conversation.conditions, under_way) {
         Ok(server) => server,
         // A reader's own server need not take the options of ours.
         Err(error) if !options.is_empty() => {
@@ -487,7 +429,6 @@ fn examine(
         }
         Err(error) => return Err(anyhow!(error)),
     };
-    under_way.begins(number, &server);
     let mut outcome = match subject {
         // One server for all conversations: nobody may meet a name of an earlier one.
         Subject::Addr(_) => play::play(
@@ -497,7 +438,6 @@ fn examine(
         ),
         _ => play::play(conversation, &mut server, rules),
     };
-    under_way.has_ended(number);
     if show {
         print!("{}", outcome.transcript);
         outcome.transcript.clear();
@@ -644,7 +584,7 @@ fn as_json(conversation: &Conversation, verdict: &Verdict) -> Value {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Barrier;
+    use std::sync::{Barrier, Mutex};
 
     use super::*;
 

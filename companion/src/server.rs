@@ -1,22 +1,20 @@
 //! The servers that conversations are played with: programs that are started for it, or one that runs.
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeMap, VecDeque},
     io::{self, BufRead, BufReader, Read},
     net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream, UdpSocket},
     ops::Range,
     path::{Path, PathBuf},
     process::{self, Child, Command, ExitStatus, Stdio},
-    sync::atomic::{AtomicU32, Ordering},
+    sync::atomic::{AtomicBool, AtomicU32, Ordering},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc},
     thread,
     time::{Duration, Instant},
 };
 
-use socket2::{Domain, Socket, Type};
-use wait_timeout::ChildExt;
-
 use crate::conversation::{Action, Conditions, Conversation};
+use socket2::{Domain, Socket, Type};
 
 /// How long a server may take until it listens: one in another language, on a machine that is busy.
 const START: Duration = Duration::from_secs(30);
@@ -26,6 +24,10 @@ const START: Duration = Duration::from_secs(30);
 const TRY_AGAIN: Duration = Duration::from_millis(10);
 /// The longest wait between two such tries.
 const RARELY: Duration = Duration::from_secs(1);
+
+/// How long to wait between two looks whether a server has ended. Every way to be told of it takes the
+/// number of the process away as well, or is known to one system only.
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
 /// What stands for the address in a command.
 const ADDR: &str = "{addr}";
@@ -47,6 +49,11 @@ pub enum Subject {
     Program(PathBuf),
     /// A command in whose arguments `{addr}` stands for the address, and `{options}` for the options
     /// that a conversation needs. When it listens is found out.
+    ///
+    /// It may start the server as another process, as `npm start` or a script without `exec` does: a signal
+    /// goes to the command and to what it has started, as Ctrl-C at a terminal would, and all of them are
+    /// killed in the end. What is measured (memory, processor time, whether it is paused) is the process
+    /// of the command alone, and its exit status is the one that counts.
     Command(Vec<String>),
     /// A server that runs already.
     Addr(SocketAddr),
@@ -91,7 +98,20 @@ impl Subject {
     ///
     /// Says why it cannot be started, or what it does instead of listening.
     pub fn start(&self, conditions: &Conditions) -> Result<Server, String> {
-        self.start_with(conditions, Stdio::piped(), START)
+        self.start_among(conditions, &UnderWay::default())
+    }
+
+    /// The same, and the server is one of those that are under way together.
+    ///
+    /// # Errors
+    ///
+    /// As [`Subject::start`]; and when those that are under way have been ended.
+    pub fn start_among(
+        &self,
+        conditions: &Conditions,
+        under_way: &UnderWay,
+    ) -> Result<Server, String> {
+        self.start_with(conditions, Stdio::piped(), under_way, START)
     }
 
     /// The same, but what the server writes to stderr goes there, and the value knows nothing of it.
@@ -104,7 +124,7 @@ impl Subject {
         conditions: &Conditions,
         stderr: Stdio,
     ) -> Result<Server, String> {
-        self.start_with(conditions, stderr, START)
+        self.start_with(conditions, stderr, &UnderWay::default(), START)
     }
 
     /// The same for a server that may take so long until it listens.
@@ -112,6 +132,7 @@ impl Subject {
         &self,
         conditions: &Conditions,
         stderr: Stdio,
+        under_way: &UnderWay,
         within: Duration,
     ) -> Result<Server, String> {
         let Conditions {
@@ -123,7 +144,8 @@ impl Subject {
                 let program = program.to_string_lossy().into_owned();
                 let mut words = vec![program, "127.0.0.1:0".to_string()];
                 words.extend_from_slice(options);
-                Server::spawn(command(&words, *descriptors), stderr, None, within)
+                let command = command(&words, *descriptors);
+                Server::spawn(command, stderr, None, under_way, within)
             }
             Subject::Command(words) => {
                 let free =
@@ -138,7 +160,8 @@ impl Subject {
                         ],
                     })
                     .collect();
-                Server::spawn(command(&words, *descriptors), stderr, Some(free), within)
+                let command = command(&words, *descriptors);
+                Server::spawn(command, stderr, Some(free), under_way, within)
             }
             Subject::Addr(addr) => {
                 TcpStream::connect_timeout(addr, within)
@@ -325,7 +348,8 @@ impl Server {
     /// As [`Subject::start`].
     pub fn start_on(program: &Path, addr: &str) -> Result<Server, String> {
         let words = [program.to_string_lossy().into_owned(), addr.to_string()];
-        Server::spawn(command(&words, None), Stdio::piped(), None, START)
+        let (command, under_way) = (command(&words, None), UnderWay::default());
+        Server::spawn(command, Stdio::piped(), None, &under_way, START)
     }
 
     /// Starts a server. It says where it listens, unless that is known.
@@ -333,17 +357,14 @@ impl Server {
         mut command: Command,
         stderr: Stdio,
         free: Option<FreeAddr>,
+        under_way: &UnderWay,
         within: Duration,
     ) -> Result<Server, String> {
-        let mut child = command
+        command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            .stderr(stderr)
-            .spawn()
-            .map_err(|error| {
-                let program = command.get_program().display();
-                format!("cannot start {program}: {error}")
-            })?;
+            .stderr(stderr);
+        let mut child = under_way.start(&mut command)?;
         let reports = Arc::new(Reports::default());
         match child.stderr.take() {
             Some(stderr) => {
@@ -493,20 +514,19 @@ impl Server {
     pub fn signal(&self, signal: Signal) -> Result<(), String> {
         #[cfg(unix)]
         {
-            use rustix::process::{Pid, Signal as Unix, kill_process};
+            use rustix::process::Signal as Unix;
             let signal = match signal {
                 Signal::Interrupt => Unix::INT,
                 Signal::Terminate => Unix::TERM,
                 Signal::Pause => Unix::STOP,
                 Signal::Resume => Unix::CONT,
             };
-            let id = self
-                .child
-                .as_ref()
-                .and_then(|child| i32::try_from(child.id()).ok());
-            id.and_then(Pid::from_raw)
-                .ok_or_else(|| "the server has no process id".to_string())
-                .and_then(|pid| kill_process(pid, signal).map_err(|error| error.to_string()))
+            // Nobody waits for the server meanwhile, so the number stays its own.
+            let started = started();
+            match self.id().filter(|id| started.contains_key(id)) {
+                Some(id) => send(id, signal).map_err(|error| error.to_string()),
+                None => Err("it has ended".to_string()),
+            }
         }
         #[cfg(not(unix))]
         {
@@ -545,10 +565,18 @@ impl Server {
             .child
             .as_mut()
             .ok_or("the server was not started for this")?;
-        match child.wait_timeout(within) {
-            Ok(Some(status)) => Ok(status),
-            Ok(None) => Err(format!("it still runs after {} s", within.as_secs())),
-            Err(error) => Err(format!("cannot wait for it: {error}")),
+        let deadline = Instant::now() + within;
+        loop {
+            match ended(child) {
+                Ok(Some(status)) => return Ok(status),
+                Ok(None) => {}
+                Err(error) => return Err(format!("cannot wait for it: {error}")),
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(format!("it still runs after {} s", within.as_secs()));
+            }
+            thread::sleep(left.min(LOOK_AGAIN));
         }
     }
 
@@ -594,11 +622,155 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         if let Some(child) = &mut self.child {
-            // It may have ended by itself; there is nothing to kill then.
-            let _ = child.kill();
-            let _ = child.wait();
+            // Nobody asks any more how it ended.
+            let _ = end(child);
         }
     }
+}
+
+/// The servers that this process has started and not yet waited for, by the number of their process, each
+/// with those that it is under way with. As long as one is here, its number is its own, and so is that of
+/// its process group, which is the same.
+static STARTED: Mutex<BTreeMap<u32, UnderWay>> = Mutex::new(BTreeMap::new());
+
+fn started() -> MutexGuard<'static, BTreeMap<u32, UnderWay>> {
+    // A panic elsewhere cannot leave a map half-changed.
+    STARTED.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Servers that can be ended together, wherever they are: those that run, those that are only starting,
+/// and those that would start later.
+#[derive(Clone, Debug, Default)]
+pub struct UnderWay {
+    ended: Arc<AtomicBool>,
+}
+
+impl UnderWay {
+    /// Starts a server in a process group of its own, with whatever it starts itself.
+    fn start(&self, command: &mut Command) -> Result<Child, String> {
+        #[cfg(unix)]
+        {
+            end_all_with_this_process();
+            std::os::unix::process::CommandExt::process_group(command, 0);
+        }
+        // Kept until the server is known, so that whoever ends all of them misses none.
+        let mut started = started();
+        if self.ended.load(Ordering::Relaxed) {
+            return Err("nobody waits for it any more".to_string());
+        }
+        let child = command.spawn().map_err(|error| {
+            let program = command.get_program().display();
+            format!("cannot start {program}: {error}")
+        })?;
+        started.insert(child.id(), self.clone());
+        Ok(child)
+    }
+
+    /// Ends all of them, and lets no other start; then their conversations do not take long. Where that
+    /// takes more than the number of a process, those that run go on.
+    pub fn end(&self) {
+        let started = started();
+        self.ended.store(true, Ordering::Relaxed);
+        for (id, under_way) in started.iter() {
+            if Arc::ptr_eq(&under_way.ended, &self.ended) {
+                kill(*id);
+            }
+        }
+    }
+}
+
+/// From the first call on, whatever tells this process to end ends the servers first: they have groups of
+/// their own, so Ctrl-C at the terminal does not reach them, nor do they notice when it is closed.
+#[cfg(unix)]
+fn end_all_with_this_process() {
+    use signal_hook::{
+        consts::{SIGHUP, TERM_SIGNALS},
+        iterator::Signals,
+        low_level::emulate_default_handler,
+    };
+    static ONCE: std::sync::Once = std::sync::Once::new();
+    ONCE.call_once(|| {
+        let hang_up = (!ignores_hang_up()).then_some(SIGHUP);
+        // Without a handler this process ends as it did before; that is no reason to start nothing.
+        let Ok(mut signals) = Signals::new(TERM_SIGNALS.iter().copied().chain(hang_up)) else {
+            return;
+        };
+        thread::spawn(move || {
+            if let Some(signal) = signals.forever().next() {
+                // Kept to the end, so that no other server starts.
+                let started = started();
+                started.keys().copied().for_each(kill);
+                // It ends by the signal itself, so that a shell with more to do stops, too; where that fails,
+                // the status says the same.
+                let _ = emulate_default_handler(signal);
+                process::exit(128 + signal);
+            }
+        });
+    });
+}
+
+/// Whether whoever started this process wants it to outlive the terminal, as `nohup` does; known on Linux
+/// only.
+#[cfg(unix)]
+fn ignores_hang_up() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    // A mask, in which the first bit stands for the first signal.
+    ignored
+        .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
+        .is_some_and(|mask| mask & (1 << (signal_hook::consts::SIGHUP - 1)) != 0)
+}
+
+/// Sends a signal to a server and to what it has started.
+#[cfg(unix)]
+fn send(id: u32, signal: rustix::process::Signal) -> rustix::io::Result<()> {
+    let group = i32::try_from(id)
+        .ok()
+        .and_then(rustix::process::Pid::from_raw)
+        .ok_or(rustix::io::Errno::SRCH)?;
+    rustix::process::kill_process_group(group, signal)
+}
+
+/// Ends a server and what it has started, where its number is enough for that.
+fn kill(id: u32) {
+    #[cfg(unix)]
+    // They may have ended by themselves.
+    let _ = send(id, rustix::process::Signal::KILL);
+    #[cfg(not(unix))]
+    let _ = id;
+}
+
+/// How a server has ended, if it has; then it leaves nothing behind that runs.
+fn ended(child: &mut Child) -> io::Result<Option<ExitStatus>> {
+    #[cfg(unix)]
+    if started().contains_key(&child.id()) {
+        use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
+        // Leaves it there to be waited for, since what it has started is found by its number.
+        let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+        if waitid(WaitId::Pid(Pid::from_child(child)), look)?.is_none() {
+            return Ok(None);
+        }
+    }
+    #[cfg(not(unix))]
+    if child.try_wait()?.is_none() {
+        return Ok(None);
+    }
+    end(child).map(Some)
+}
+
+/// Ends a server and what it has started, and waits for it.
+fn end(child: &mut Child) -> io::Result<ExitStatus> {
+    // In this order: once it has been waited for, its number may be another's.
+    let mut started = started();
+    if started.contains_key(&child.id()) {
+        kill(child.id());
+        started.remove(&child.id());
+    }
+    drop(started);
+    #[cfg(not(unix))]
+    // It may have ended by itself; there is nothing to kill then.
+    let _ = child.kill();
+    child.wait()
 }
 
 /// Calls `with` for each line, in a thread of its own, and with `None` at the end. A line that is too
@@ -665,7 +837,12 @@ mod tests {
         let short = Duration::from_secs(1);
         let start = |subject: Subject| {
             subject
-                .start_with(&Conditions::default(), Stdio::piped(), short)
+                .start_with(
+                    &Conditions::default(),
+                    Stdio::piped(),
+                    &UnderWay::default(),
+                    short,
+                )
                 .unwrap_err()
         };
         let silent = start(Subject::Command(
@@ -685,6 +862,59 @@ mod tests {
             talks,
             "the server did not print `listening on IP:PORT` on stdout within 1 s; it printed `127.0.0.1:0`"
         );
+    }
+
+    /// A stderr for servers, and what tells when all that have it have ended.
+    #[cfg(unix)]
+    fn stderr() -> (Stdio, mpsc::Receiver<Option<String>>) {
+        let (reader, writer) = io::pipe().unwrap();
+        let (sender, lines) = mpsc::channel();
+        each_line(reader, move |line| sender.send(line).unwrap());
+        (writer.into(), lines)
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn what_a_command_has_started_ends_with_it() {
+        for (script, says) in [
+            ("sleep 1000 & exit 3", "the server ended before it listened"),
+            ("sleep 1000; true", "the command does not listen on"),
+        ] {
+            let (stderr, lines) = stderr();
+            let subject = Subject::Command(["sh", "-c", script].map(str::to_string).to_vec());
+            let error = subject
+                .start_with(
+                    &Conditions::default(),
+                    stderr,
+                    &UnderWay::default(),
+                    Duration::from_secs(1),
+                )
+                .unwrap_err();
+            assert!(error.starts_with(says), "{error}");
+            assert_eq!(lines.recv_timeout(START), Ok(None), "{script}");
+        }
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn those_that_are_only_starting_are_ended_too() {
+        let (stderr, lines) = stderr();
+        let script = "echo begun >&2; sleep 1000; true";
+        let subject = Subject::Command(["sh", "-c", script].map(str::to_string).to_vec());
+        let (under_way, conditions) = (UnderWay::default(), Conditions::default());
+        let error = thread::scope(|scope| {
+            let start = scope.spawn(|| subject.start_with(&conditions, stderr, &under_way, START));
+            assert_eq!(lines.recv_timeout(START), Ok(Some("begun".to_string())));
+            under_way.end();
+            start.join().unwrap().unwrap_err()
+        });
+        assert_eq!(
+            error,
+            "the server ended before it listened (signal: 9 (SIGKILL))"
+        );
+        assert_eq!(lines.recv_timeout(START), Ok(None));
+        let error = subject.start_among(&conditions, &under_way).unwrap_err();
+        assert_eq!(error, "nobody waits for it any more");
     }
 
     fn reporting(reports: &Arc<Reports>) -> Server {
