@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeMap, VecDeque},
     io::{self, BufRead, BufReader, Read},
-    net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream, UdpSocket},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket},
     ops::Range,
     path::{Path, PathBuf},
     process::{self, Child, Command, ExitStatus, Stdio},
@@ -417,7 +417,7 @@ impl Server {
                 Ok(Some(line)) => {
                     let addr = line.strip_prefix("listening on ").map(str::parse);
                     match addr {
-                        Some(Ok(addr)) => return Ok(addr),
+                        Some(Ok(addr)) => return here(addr),
                         _ if said.is_empty() => said = format!("; it printed `{line}`"),
                         _ => {}
                     }
@@ -773,6 +773,24 @@ fn end(child: &mut Child) -> io::Result<ExitStatus> {
     child.wait()
 }
 
+/// Where a server is reached that says that it listens there: on this machine, or nowhere, since what a
+/// conversation sends is for nobody else.
+fn here(addr: SocketAddr) -> Result<SocketAddr, String> {
+    let ip = match addr.ip() {
+        ip if ip.to_canonical().is_loopback() => ip,
+        // It listens everywhere, but not every system connects to that.
+        IpAddr::V4(Ipv4Addr::UNSPECIFIED) => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(Ipv6Addr::UNSPECIFIED) => Ipv6Addr::LOCALHOST.into(),
+        _ => {
+            return Err(format!(
+                "the server says that it listens on {addr}, which is not the loopback address that it was \
+                 given, so nothing is sent there"
+            ));
+        }
+    };
+    Ok(SocketAddr::new(ip, addr.port()))
+}
+
 /// Calls `with` for each line, in a thread of its own, and with `None` at the end. A line that is too
 /// long comes in pieces; bytes that are not UTF-8 come as replacement characters.
 fn each_line(pipe: impl Read + Send + 'static, with: impl Fn(Option<String>) + Send + 'static) {
@@ -915,6 +933,40 @@ mod tests {
         assert_eq!(lines.recv_timeout(START), Ok(None));
         let error = subject.start_among(&conditions, &under_way).unwrap_err();
         assert_eq!(error, "nobody waits for it any more");
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn a_server_is_looked_for_on_this_machine_only() {
+        for (said, reached) in [
+            ("127.0.0.1:80", "127.0.0.1:80"),
+            ("127.1.2.3:80", "127.1.2.3:80"),
+            ("0.0.0.0:80", "127.0.0.1:80"),
+            ("[::1]:80", "[::1]:80"),
+            ("[::]:80", "[::1]:80"),
+            ("[::ffff:127.0.0.1]:80", "[::ffff:127.0.0.1]:80"),
+        ] {
+            assert_eq!(
+                here(said.parse().unwrap()).unwrap(),
+                reached.parse().unwrap()
+            );
+        }
+        for elsewhere in ["192.0.2.7:80", "[2001:db8::7]:80", "[::ffff:192.0.2.7]:80"] {
+            let error = here(elsewhere.parse().unwrap()).unwrap_err();
+            let says = format!("the server says that it listens on {elsewhere}, which is not");
+            assert!(error.starts_with(&says), "{error}");
+        }
+        // What it says is judged wherever it is said.
+        let says = "echo listening on 192.0.2.7:80; exec sleep 1000";
+        let error = Server::spawn(
+            command(&["sh", "-c", says].map(str::to_string), None),
+            Stdio::piped(),
+            None,
+            &UnderWay::default(),
+            START,
+        )
+        .unwrap_err();
+        assert!(error.ends_with("so nothing is sent there"), "{error}");
     }
 
     fn reporting(reports: &Arc<Reports>) -> Server {
