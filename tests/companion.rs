@@ -509,7 +509,14 @@ fn check_says_why_it_cannot_examine() {
             vec!["04-broker", "--dir", text(empty.path())],
             "holds no Cargo.toml",
         ),
-        (vec!["04-broker", "--", "no-such-program"], "cannot start"),
+        (
+            vec!["04-broker", "--", "no-such-program", "{addr}"],
+            "cannot start",
+        ),
+        (
+            vec!["04-broker", "--", "python3", "chat.py"],
+            "the command has no {addr}, which stands for the address",
+        ),
     ] {
         let output = run(&[vec!["check"], arguments.clone()].concat());
         let stderr = said(&output.stderr);
@@ -605,6 +612,7 @@ fn check_tells_a_server_that_dies_and_waits_for_one_that_is_late() {
         "sh",
         "-c",
         "echo no luck >&2; exit 3",
+        "{addr}",
     ]);
     let stderr = said(&output.stderr);
     assert_eq!(output.status.code(), Some(2), "{stderr}");

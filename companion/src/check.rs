@@ -24,7 +24,7 @@ use serde_json::{Value, json};
 use crate::{
     conversation::{self, Conditions, Conversation, Traffic},
     play::{self, Outcome, Rules, Shortfall},
-    server::{Subject, UnderWay},
+    server::{ADDR, Subject, UnderWay},
     stages,
 };
 
@@ -196,6 +196,12 @@ fn subject(examination: &Examination, stage: &str) -> Result<Subject> {
         return Ok(Subject::Program(build(dir)?));
     }
     if !examination.command.is_empty() {
+        if !examination.command.iter().any(|word| word.contains(ADDR)) {
+            bail!(
+                "the command has no {ADDR}, which stands for the address where the server is to listen, as \
+                 in: check {stage} -- python3 chat.py {ADDR}"
+            );
+        }
         return Ok(Subject::Command(examination.command.clone()));
     }
     let stages = stages::build().map_err(|error| anyhow!(error))?;

@@ -30,7 +30,7 @@ const RARELY: Duration = Duration::from_secs(1);
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
 /// What stands for the address in a command.
-const ADDR: &str = "{addr}";
+pub const ADDR: &str = "{addr}";
 
 /// What stands in a command for the options that a conversation needs.
 const OPTIONS: &str = "{options}";
