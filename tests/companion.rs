@@ -624,6 +624,15 @@ fn check_tells_a_server_that_dies_and_waits_for_one_that_is_late() {
     );
 }
 
+/// Some systems give a program few; that is no fault of the server.
+#[test]
+#[cfg(unix)]
+fn check_has_descriptors_for_all_its_clients() {
+    let script = r#"ulimit -S -n 64; exec "$0" check 04-broker a-hundred-clients-at-once"#;
+    let output = end_of(Command::new("sh").args(["-c", script]).arg(program()));
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output.stdout));
+}
+
 /// A shell waits for the server, and a signal is for both.
 #[test]
 #[cfg(unix)]

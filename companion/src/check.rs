@@ -45,6 +45,10 @@ pub const MOST: Traffic = Traffic {
 /// for something most of the time.
 const AT_ONCE: usize = 16;
 
+/// How many open descriptors an examination may need: one for each connection, and a few for each server. No
+/// more than most systems give to everybody, so that no server works here that would not elsewhere.
+const DESCRIPTORS: u64 = 1024;
+
 /// How long nothing must change until a change is complete.
 const QUIET: Duration = Duration::from_millis(100);
 
@@ -121,7 +125,24 @@ pub fn check(examination: &Examination) -> Result<bool> {
             .start(&Conditions::default())
             .map_err(|error| anyhow!(error))?;
     }
+    allow_descriptors();
     report(examination, stage, &subject, &requirements)
+}
+
+/// Allows this process [`DESCRIPTORS`], if the system lets us; the servers that it starts may have as many.
+fn allow_descriptors() {
+    #[cfg(unix)]
+    {
+        use rustix::process::{Resource, getrlimit, setrlimit};
+        let mut limit = getrlimit(Resource::Nofile);
+        // No number is no limit.
+        if limit.current.is_some_and(|current| current < DESCRIPTORS) {
+            let most = limit.maximum.unwrap_or(DESCRIPTORS);
+            limit.current = Some(most.min(DESCRIPTORS));
+            // What is in force may be enough for what is examined.
+            let _ = setrlimit(Resource::Nofile, limit);
+        }
+    }
 }
 
 /// Examines at once, and again after each change of a file in `dir`, until it is interrupted.
