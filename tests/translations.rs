@@ -17,14 +17,13 @@ use support::{Book, Chapter, ENGLISH_ONLY, Language, Problem};
 /// Chapters in which a term of the glossary occurs only in another meaning, for which Chinese has another
 /// word: a sender is a person, a reader a client or a `BufReader`, a stream a connection, a limit one of
 /// time, and `select` lets two futures race; or that describe something before it gets its Chinese name.
-const OTHER_MEANINGS: [(&str, &str); 19] = [
+const OTHER_MEANINGS: [(&str, &str); 18] = [
     ("00-specification", "reader"),
     ("00-specification", "receiver"),
     ("00-specification", "sender"),
     ("02-read", "reader"),
     ("02-read", "sender"),
     ("02-read", "stream"),
-    ("03-write", "reader"),
     ("07-client", "race"),
     ("08-names", "race"),
     ("08-names", "stream"),
