@@ -14,7 +14,11 @@ use std::sync::{OnceLock, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use companion::{play, server::FreeAddr};
+use companion::{
+    conversation::Conditions,
+    play,
+    server::{FreeAddr, Subject},
+};
 use tempfile::TempDir;
 
 /// Long enough for a machine that is busy with other tests; nothing waits longer than it must.
@@ -459,7 +463,7 @@ fn check_tells_what_falls_short() {
     for line in [
         "bob    < from bob: 2\n",
         "bob    ! nothing comes within 2 s\n",
-        "✗  After the last reply to a client that has finished sending, the server closes\n",
+        "✗  After the last reply to a client that has finished sending, the server closes the connection\n",
         "   The specification, rule 5.1: A client says goodbye by closing",
         "   Expected: the end of the connection\n",
         "   But:      nothing comes within 2 s\n",
@@ -479,6 +483,75 @@ fn check_prints_json() {
         "each-connection-is-reported"
     );
     assert_eq!(json["requirements"][0]["result"], "held");
+    assert_eq!(json["counts"]["held"], 1);
+    assert_eq!(json["counts"]["still-to-come"], 0);
+
+    let output = run(&["check", "--format", "json"]);
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).expect("it is JSON");
+    assert_eq!(json[0]["name"], "each-connection-is-reported");
+
+    let output = run(&["check", "04-brokr", "--format", "json"]);
+    assert_eq!(output.status.code(), Some(2));
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).expect("it is JSON");
+    let error = json["error"].as_str().expect("it says why");
+    assert!(error.starts_with("there is no server named"), "{error}");
+}
+
+/// A server that runs already meets one conversation after another, among them those that wait.
+#[test]
+fn check_examines_stages_that_run_already() {
+    let stages = companion::stages::build().expect("the stages build");
+    let names = companion::stages::server_names();
+    thread::scope(|scope| {
+        for name in &names {
+            let program = Subject::from(stages.program(name).expect("it is a stage"));
+            scope.spawn(move || {
+                let server = program.start(&Conditions::default()).expect("it starts");
+                let output = run(&["check", name, "--addr", &server.addr().to_string()]);
+                let (stdout, stderr) = (said(&output.stdout), said(&output.stderr));
+                if name == "01-accept" {
+                    // It reports, and nothing comes over a socket.
+                    assert_eq!(output.status.code(), Some(2), "{stdout}");
+                    assert!(stderr.contains("nothing could be examined: "), "{stderr}");
+                } else {
+                    assert_eq!(output.status.code(), Some(0), "{name}: {stdout}{stderr}");
+                }
+            });
+        }
+    });
+}
+
+/// What a server says may be meant for the terminal that it appears on.
+#[test]
+#[cfg(unix)]
+fn check_escapes_what_a_server_says() {
+    let stages = companion::stages::build().expect("the stages build");
+    let accept = text(stages.program("01-accept").expect("it is a stage"));
+    let clears = format!(
+        "{accept} {{addr}} 2>&1 >/dev/null | \
+         while read -r line; do printf '\\033[2J\\342\\200\\256%s\\n' \"$line\" >&2; done"
+    );
+    let output = run(&["check", "01-accept", "--", "sh", "-c", &clears]);
+    let stdout = said(&output.stdout);
+    assert_eq!(output.status.code(), Some(1), "{stdout}");
+    assert!(
+        stdout.contains("\\u{1b}[2J\\u{202e}accepted 127.0.0.1:50001`"),
+        "{stdout}"
+    );
+    assert!(!stdout.contains(['\u{1b}', '\u{202e}']), "{stdout}");
+}
+
+#[test]
+fn check_tells_a_server_that_goes_away() {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free");
+    let addr = listener.local_addr().expect("it is bound").to_string();
+    // Two times it is only looked for.
+    thread::spawn(move || listener.incoming().take(3).for_each(drop));
+    let output = run(&["check", "03-write", "--all", "--addr", &addr]);
+    let stdout = said(&output.stdout);
+    assert_eq!(output.status.code(), Some(1), "{stdout}");
+    assert!(stdout.contains("now it is not any more"), "{stdout}");
+    assert!(stdout.contains("\n03-write: 1 held, "), "{stdout}");
 }
 
 /// Each is one clear line, with status 2 and nothing on stdout.
@@ -493,6 +566,11 @@ fn check_says_why_it_cannot_examine() {
             vec!["04-brokr"],
             "there is no server named 04-brokr; there are: 01-accept, 02-read",
         ),
+        (
+            vec!["4-broker", "two-people-chat"],
+            "there is no server named 4-broker; there are: 01-accept",
+        ),
+        (vec!["--addr", &addr], "up to which chapter?"),
         (
             vec!["04-broker", "two-people-shout"],
             "there is no conversation named two-people-shout",

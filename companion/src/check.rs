@@ -4,25 +4,26 @@ use std::{
     cmp::Reverse,
     collections::BTreeMap,
     fs, io,
-    net::{SocketAddr, ToSocketAddrs},
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, ToSocketAddrs},
     path::{Path, PathBuf},
     process::{Command, Stdio},
     sync::{
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
         mpsc,
     },
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
-use anstream::{print, println};
+use anstream::{eprintln, print, println};
 use anstyle::{AnsiColor, Style};
 use anyhow::{Context as _, Result, anyhow, bail};
 use notify::{RecursiveMode, Watcher as _};
 use serde_json::{Value, json};
 
 use crate::{
-    conversation::{self, Conditions, Conversation, Traffic},
+    book::one_line,
+    conversation::{self, Conditions, Conversation, Promise, Traffic},
     play::{self, Outcome, Rules, Shortfall},
     server::{ADDR, Subject, UnderWay},
     stages,
@@ -49,8 +50,14 @@ const AT_ONCE: usize = 16;
 /// more than most systems give to everybody, so that no server works here that would not elsewhere.
 const DESCRIPTORS: u64 = 1024;
 
+/// A conversation that waits at least so long goes on beside the others, even if they share one server.
+const LONG: Duration = Duration::from_secs(5);
+
 /// How long nothing must change until a change is complete.
 const QUIET: Duration = Duration::from_millis(100);
+
+/// How long a change is waited for that never is: a file may change without end.
+const RESTLESS: Duration = Duration::from_secs(1);
 
 /// Where `cargo run` serves the book.
 const BOOK: &str = "http://127.0.0.1:3000";
@@ -82,23 +89,49 @@ pub struct Examination {
 enum Verdict {
     Held,
     FellShort(Box<(Outcome, Shortfall)>),
+    /// The server could be played with before, and cannot be any more.
+    Gone(String),
     NotExamined(String),
 }
 
-/// Examines, and prints what comes out. Says whether everything held.
+/// Examines, and prints what comes out. Says whether everything held that could be examined.
 ///
 /// # Errors
 ///
 /// Says why nothing could be examined: no such stage, no such conversation, a program that does not
-/// build or does not listen.
+/// build or does not listen. Whoever asked for JSON gets that in JSON, too.
 pub fn check(examination: &Examination) -> Result<bool> {
+    let checked = check_or_list(examination);
+    if let (true, Err(error)) = (examination.json, &checked) {
+        let error = json!({ "stage": examination.stage, "error": one_line(error) });
+        println!("{error:#}");
+    }
+    checked
+}
+
+fn check_or_list(examination: &Examination) -> Result<bool> {
     let conversations = conversation::all()?;
+    let names = stages::server_names();
     let Some(stage) = &examination.stage else {
-        list(&conversations);
+        let Examination {
+            dir, addr, command, ..
+        } = examination;
+        if dir.is_some() || addr.is_some() || !command.is_empty() {
+            bail!(
+                "up to which chapter? `cargo run -- check STAGE …`, where STAGE is one of {}",
+                names.join(", ")
+            );
+        }
+        match examination.json {
+            true => list_as_json(&conversations),
+            false => list(&conversations),
+        }
         return Ok(true);
     };
-    let names = stages::server_names();
-    if !names.contains(stage) && examination.conversation.is_none() {
+    let is_solution = |c: &Conversation| c.promise == Promise::Example(stage.clone());
+    let is_known = names.contains(stage)
+        || examination.conversation.is_some() && conversations.iter().any(is_solution);
+    if !is_known {
         bail!(
             "there is no server named {stage}; there are: {}",
             names.join(", ")
@@ -156,12 +189,14 @@ pub fn watch(dir: &Path, examine: impl Fn()) -> Result<()> {
     let root = dir
         .canonicalize()
         .with_context(|| format!("there is no folder {}", dir.display()))?;
-    let target = root.join("target");
+    // The build writes below the first, and editors look into the other.
+    let not_ours = [target_of(&root), root.join(".git")];
     let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
         let Ok(event) = event else { return };
-        // The build writes below target/, and reading a file is no change.
+        let is_ours = |path: &PathBuf| !not_ours.iter().any(|other| path.starts_with(other));
+        // Reading a file is no change; that events were lost may hide one.
         let matters =
-            !event.kind.is_access() && event.paths.iter().any(|path| !path.starts_with(&target));
+            event.need_rescan() || !event.kind.is_access() && event.paths.iter().any(is_ours);
         if matters {
             // Nobody listens any more when the program ends.
             let _ = sender.send(());
@@ -178,9 +213,25 @@ pub fn watch(dir: &Path, examine: impl Fn()) -> Result<()> {
         );
         changes.recv()?;
         // An editor may write a file in several steps.
-        while changes.recv_timeout(QUIET).is_ok() {}
+        let enough = Instant::now() + RESTLESS;
+        while Instant::now() < enough && changes.recv_timeout(QUIET).is_ok() {}
         println!();
     }
+}
+
+/// Where Cargo builds the project in this folder: below it, if nothing says otherwise.
+fn target_of(dir: &Path) -> PathBuf {
+    let metadata = Command::new(stages::cargo())
+        .args(["metadata", "--no-deps", "--format-version=1"])
+        .current_dir(dir)
+        .stdin(Stdio::null())
+        .stderr(Stdio::null())
+        .output();
+    // Where there is no project yet, the examination says so.
+    let metadata = metadata.map_or_else(|_| Vec::new(), |output| output.stdout);
+    let metadata: Value = serde_json::from_slice(&metadata).unwrap_or_default();
+    let target = metadata["target_directory"].as_str().map(PathBuf::from);
+    target.unwrap_or_else(|| dir.join("target"))
 }
 
 /// What is to be examined: the one that was asked for, or all.
@@ -233,15 +284,33 @@ fn subject(examination: &Examination, stage: &str) -> Result<Subject> {
     Ok(Subject::Program(program.to_path_buf()))
 }
 
-/// The address that `HOST:PORT` stands for.
+/// The address that `HOST:PORT` stands for; of several on this machine, one at which somebody listens.
 ///
 /// # Errors
 ///
 /// When it stands for none.
 pub fn resolve(addr: &str) -> Result<SocketAddr> {
-    addr.to_socket_addrs()
+    let mut addrs: Vec<SocketAddr> = addr
+        .to_socket_addrs()
         .with_context(|| format!("{addr} is no address; expected HOST:PORT"))?
-        .next()
+        .collect();
+    for addr in &mut addrs {
+        // Where a server listens that says it listens everywhere.
+        match addr {
+            SocketAddr::V4(v4) if v4.ip().is_unspecified() => v4.set_ip(Ipv4Addr::LOCALHOST),
+            SocketAddr::V6(v6) if v6.ip().is_unspecified() => v6.set_ip(Ipv6Addr::LOCALHOST),
+            _ => {}
+        }
+    }
+    // `localhost` is two addresses on many systems, and most servers listen at one of them.
+    let listens = |addr: &SocketAddr| {
+        addr.ip().is_loopback() && TcpStream::connect_timeout(addr, PATIENCE).is_ok()
+    };
+    let several = addrs.len() > 1;
+    let listening = addrs.iter().position(|addr| several && listens(addr));
+    addrs
+        .get(listening.unwrap_or(0))
+        .copied()
         .ok_or_else(|| anyhow!("{addr} stands for no address"))
 }
 
@@ -318,6 +387,22 @@ fn list(conversations: &[Conversation]) {
     println!("or one conversation:            cargo run -- check 04-broker two-people-chat");
 }
 
+fn list_as_json(conversations: &[Conversation]) {
+    let promised = conversations.iter().filter(|c| c.since().is_some());
+    let list: Vec<Value> = promised
+        .map(|conversation| {
+            let mut value = description(conversation);
+            value["until"] = conversation
+                .until
+                .as_ref()
+                .map(|until| until.stage.as_str())
+                .into();
+            value
+        })
+        .collect();
+    println!("{:#}", Value::from(list));
+}
+
 fn report(
     examination: &Examination,
     stage: &str,
@@ -326,6 +411,8 @@ fn report(
 ) -> Result<bool> {
     let mut results = Vec::new();
     let (mut held, mut not_examined, mut fell_short) = (0, 0, 0);
+    let mut why_not = None;
+    let was_there = AtomicBool::new(false);
     let single = examination.conversation.is_some();
     let under_way = UnderWay::default();
     let examine = |number: usize| {
@@ -339,23 +426,35 @@ fn report(
                 number,
                 single && !examination.json,
                 &under_way,
+                &was_there,
             ),
         }
     };
-    let at_once = match subject {
-        // One server for all conversations: they could not tell whose fault it is.
-        Subject::Addr(_) => 1,
-        _ => AT_ONCE,
-    };
-    // Those that may take longest begin first, so that nobody waits for them at the end.
+    let may_take = |number: &usize| requirements[*number].may_take();
     let mut begin: Vec<usize> = (0..requirements.len()).collect();
-    begin.sort_by_key(|number| Reverse(requirements[*number].may_take()));
+    let lanes = match subject {
+        // With one server for all conversations, they could not tell whose fault it is.
+        Subject::Addr(_) => {
+            let (long, short) = begin
+                .into_iter()
+                .partition(|number| may_take(number) >= LONG);
+            vec![(long, 1), (short, 1)]
+        }
+        // Those that may take longest begin first, so that nobody waits for them at the end.
+        _ => {
+            begin.sort_by_key(|number| Reverse(may_take(number)));
+            vec![(begin, AT_ONCE)]
+        }
+    };
     let show = |number: usize, verdict| {
         let conversation = requirements[number];
         match &verdict {
             Verdict::Held => held += 1,
-            Verdict::NotExamined(_) => not_examined += 1,
-            Verdict::FellShort(_) => fell_short += 1,
+            Verdict::NotExamined(why) => {
+                not_examined += 1;
+                why_not = Some(why.clone());
+            }
+            Verdict::FellShort(_) | Verdict::Gone(_) => fell_short += 1,
         }
         match examination.json {
             true => results.push(as_json(conversation, &verdict)),
@@ -363,12 +462,25 @@ fn report(
         }
         fell_short == 0 || examination.all
     };
-    in_order(&begin, at_once, examine, show, || under_way.end())?;
+    in_order(&lanes, examine, show, || under_way.end())?;
+    if let (0, 0, Some(why)) = (held, fell_short, why_not) {
+        bail!("nothing could be examined: {why}");
+    }
+    let left = requirements.len() - held - not_examined - fell_short;
     if examination.json {
-        let all = json!({ "stage": stage, "held": fell_short == 0, "requirements": results });
+        let all = json!({
+            "stage": stage,
+            "held": held == requirements.len(),
+            "counts": {
+                "held": held,
+                "fell-short": fell_short,
+                "not-examined": not_examined,
+                "still-to-come": left,
+            },
+            "requirements": results,
+        });
         println!("{all:#}");
     } else if !single {
-        let left = requirements.len() - held - not_examined - fell_short;
         let mut sums = vec![format!("{held} held")];
         for (count, what) in [
             (fell_short, "fell short"),
@@ -384,29 +496,31 @@ fn report(
     Ok(fell_short == 0)
 }
 
-/// Does the things with these numbers, which are those from 0 on, several at once and beginning in this
-/// order. Shows what came out in the order of the numbers, until `show` has seen enough or any one fails,
-/// whatever its number; then `stop` is to bring what has begun to its end.
+/// Does the things with these numbers, which are those from 0 on. Each lane begins its own in this order,
+/// and has so many under way at once. Shows what came out in the order of the numbers, until `show` has
+/// seen enough or any one fails, whatever its number; then `stop` is to bring what has begun to its end.
 fn in_order<T: Send>(
-    begin: &[usize],
-    at_once: usize,
+    lanes: &[(Vec<usize>, usize)],
     work: impl Fn(usize) -> Result<T> + Sync,
     mut show: impl FnMut(usize, T) -> bool,
     stop: impl Fn(),
 ) -> Result<()> {
-    let next = AtomicUsize::new(0);
+    let next: Vec<AtomicUsize> = lanes.iter().map(|_| AtomicUsize::new(0)).collect();
+    let total: usize = lanes.iter().map(|(begin, _)| begin.len()).sum();
     let (sender, done) = mpsc::channel();
     thread::scope(|scope| {
-        for _ in 0..at_once {
-            let (work, next, sender) = (&work, &next, sender.clone());
-            scope.spawn(move || {
-                while let Some(&number) = begin.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    // Nobody receives any more when enough is seen.
-                    if sender.send((number, work(number))).is_err() {
-                        break;
+        for ((begin, at_once), next) in lanes.iter().zip(&next) {
+            for _ in 0..*at_once {
+                let (work, sender) = (&work, sender.clone());
+                scope.spawn(move || {
+                    while let Some(&number) = begin.get(next.fetch_add(1, Ordering::Relaxed)) {
+                        // Nobody receives any more when enough is seen.
+                        if sender.send((number, work(number))).is_err() {
+                            break;
+                        }
                     }
-                }
-            });
+                });
+            }
         }
         drop(sender);
         let (mut early, mut shown) = (BTreeMap::new(), 0);
@@ -423,7 +537,9 @@ fn in_order<T: Send>(
                 true
             });
             if !matches!(go_on, Ok(true)) {
-                next.store(begin.len(), Ordering::Relaxed);
+                for next in &next {
+                    next.store(total, Ordering::Relaxed);
+                }
                 stop();
                 return go_on.map(|_| ());
             }
@@ -439,6 +555,7 @@ fn examine(
     number: usize,
     show: bool,
     under_way: &UnderWay,
+    was_there: &AtomicBool,
 ) -> Result<Verdict> {
     let rules = Rules {
         patience: Some(PATIENCE),
@@ -454,8 +571,17 @@ fn examine(
             let why = format!("it does not start with `{options}`: {error}");
             return Ok(Verdict::NotExamined(why));
         }
-        Err(error) => return Err(anyhow!(error)),
+        Err(error) => match (conversation.conditions.descriptors, subject) {
+            // Nor is every program to do with so few files as ours.
+            (Some(descriptors), Subject::Program(_) | Subject::Command(_)) => {
+                let why = format!("it does not start with {descriptors} descriptors: {error}");
+                return Ok(Verdict::NotExamined(why));
+            }
+            _ if was_there.load(Ordering::Relaxed) => return Ok(Verdict::Gone(error)),
+            _ => return Err(anyhow!(error)),
+        },
     };
+    was_there.store(true, Ordering::Relaxed);
     let mut outcome = match subject {
         // One server for all conversations: nobody may meet a name of an earlier one.
         Subject::Addr(_) => play::play(
@@ -492,6 +618,10 @@ fn print_verdict(conversation: &Conversation, verdict: &Verdict, examination: &E
     match verdict {
         Verdict::Held => println!("{}  {about}", styled(GOOD, "✓")),
         Verdict::NotExamined(why) => println!("-  {about} ({why})"),
+        Verdict::Gone(why) => println!(
+            "{}  {about}\n\n   The server was there for an earlier conversation, and now it is not any more:\n   {why}",
+            styled(BAD, "✗")
+        ),
         Verdict::FellShort(fell_short) => {
             let (outcome, shortfall) = &**fell_short;
             println!("{}  {about}\n", styled(BAD, "✗"));
@@ -518,7 +648,7 @@ fn explain(conversation: &Conversation, outcome: &Outcome, shortfall: &Shortfall
     println!("   But:      {}", styled(BAD, &shortfall.seen));
     let causes = likely_causes(conversation, shortfall);
     if !causes.is_empty() {
-        println!("\n   The likely cause, the likeliest first:");
+        println!("\n   Likely causes, the likeliest first:");
         for cause in causes {
             println!("   - {cause}");
         }
@@ -582,18 +712,27 @@ fn without_links(text: &str) -> String {
     plain + rest
 }
 
-fn as_json(conversation: &Conversation, verdict: &Verdict) -> Value {
-    let mut value = json!({
+fn description(conversation: &Conversation) -> Value {
+    json!({
         "name": conversation.name,
         "about": conversation.about,
         "rule": conversation.rule,
         "since": conversation.since(),
-    });
+    })
+}
+
+fn as_json(conversation: &Conversation, verdict: &Verdict) -> Value {
+    let mut value = description(conversation);
     match verdict {
         Verdict::Held => value["result"] = "held".into(),
         Verdict::NotExamined(why) => {
             value["result"] = "not-examined".into();
             value["why"] = why.as_str().into();
+        }
+        Verdict::Gone(why) => {
+            value["result"] = "fell-short".into();
+            value["expected"] = "the server is still there".into();
+            value["seen"] = why.as_str().into();
         }
         Verdict::FellShort(fell_short) => {
             let (outcome, shortfall) = &**fell_short;
@@ -649,8 +788,7 @@ mod tests {
         let second_is_done = Barrier::new(2);
         let mut shown = Vec::new();
         in_order(
-            &[0, 1, 2, 3],
-            2,
+            &[(vec![0, 1, 2, 3], 2)],
             |number| {
                 if [0, 2].contains(&number) {
                     second_is_done.wait();
@@ -672,8 +810,7 @@ mod tests {
         let (stop, stopped) = mpsc::channel();
         let stopped = Mutex::new(stopped);
         let error = in_order(
-            &[0, 1],
-            2,
+            &[(vec![0, 1], 2)],
             |number| match number {
                 // It takes until all are stopped.
                 0 => Ok(stopped.lock().unwrap().recv_timeout(PATIENCE)?),
@@ -691,8 +828,7 @@ mod tests {
         let (begun, stopped) = (Mutex::new(Vec::new()), Barrier::new(2));
         let mut shown = Vec::new();
         in_order(
-            &[3, 0, 1, 2],
-            2,
+            &[(vec![3, 0, 1, 2], 2)],
             |number| {
                 begun.lock().unwrap().push(number);
                 if number == 3 {

@@ -14,7 +14,7 @@ use std::{
 };
 
 use kdl::{KdlDocument, KdlNode, KdlValue};
-use regex::Regex;
+use regex::{Regex, bytes};
 
 use crate::stages::{self, Version};
 
@@ -23,6 +23,9 @@ pub const PATIENCE: Duration = Duration::from_secs(20);
 
 /// How often a client tries to connect, at most, until it is refused.
 pub const TRIES_TO_CONNECT: usize = 20;
+
+/// From how many on the letters in a row are those with which `padded-to` makes a text longer.
+const PADDING: &str = "x{100,}";
 
 /// Who the server is in a conversation.
 const SERVER: &str = "server";
@@ -243,7 +246,8 @@ impl Conversation {
     }
 
     /// The same conversation between clients with other names: each gets `suffix` at its end. For a
-    /// server that runs on from one conversation to the next, and may not forget a name.
+    /// server that runs on from one conversation to the next, and may not forget a name. A text that was
+    /// made longer loses as much of that as a name gains, so a line with one name keeps its length.
     pub fn with_names(&self, suffix: &str) -> Conversation {
         let names: HashSet<&str> = self
             .steps
@@ -252,24 +256,24 @@ impl Conversation {
             .filter(|who| *who != SERVER)
             .collect();
         let names: Vec<String> = names.into_iter().map(regex::escape).collect();
-        let word = Regex::new(&format!(r"\b(?:{})\b", names.join("|")))
+        let word = bytes::Regex::new(&format!(r"\b(?:{})\b", names.join("|")))
             .expect("escaped names make a pattern");
-        let replace = |text: &str| {
-            word.replace_all(text, format!("${{0}}{suffix}"))
-                .into_owned()
+        let padding = bytes::Regex::new(PADDING).expect("it is a pattern");
+        let replace_bytes = |text: &[u8]| {
+            let renamed = word.replace_all(text, format!("${{0}}{suffix}").into_bytes());
+            let gained = suffix.len().min(renamed.len() - text.len());
+            let shorter = |padding: &bytes::Captures| padding[0][gained..].to_vec();
+            padding.replace(&renamed, shorter).into_owned()
         };
+        let replace =
+            |text: &str| String::from_utf8_lossy(&replace_bytes(text.as_bytes())).into_owned();
         let mut renamed = self.clone();
         for step in &mut renamed.steps {
             if step.who != SERVER {
                 step.who = replace(&step.who);
             }
             match &mut step.action {
-                // Bytes that are no text hold no name.
-                Action::Sends { bytes, .. } => {
-                    if let Ok(text) = std::str::from_utf8(bytes) {
-                        *bytes = replace(text).into_bytes();
-                    }
-                }
+                Action::Sends { bytes, .. } => *bytes = replace_bytes(bytes),
                 Action::Receives { line, .. }
                 | Action::IsTold { words: line, .. }
                 | Action::PassesOver(line)

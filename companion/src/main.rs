@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
+use anstream::eprintln;
 use clap::{CommandFactory, Parser, Subcommand};
 use companion::{
     bench, book,

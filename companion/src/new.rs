@@ -5,6 +5,7 @@ use std::{
     path::{Path, absolute},
 };
 
+use anstream::println;
 use anyhow::{Context as _, Result, bail};
 
 use crate::stages;
@@ -89,7 +90,7 @@ pub fn new(dir: &Path) -> Result<()> {
         "{} is ready. Read chapter 01 and write it in src/main.rs; then, in {book}:",
         dir.display()
     );
-    println!("cargo run -- check 01-accept --dir {}", dir.display());
+    println!("cargo run -- check 01-accept --dir {}", quoted(&dir));
     Ok(())
 }
 
@@ -118,8 +119,17 @@ fn manifest(name: &str) -> String {
     )
 }
 
+/// A path as it is typed into a shell.
+fn quoted(path: &Path) -> String {
+    let path = path.display().to_string();
+    match path.contains(' ') {
+        true => format!("\"{path}\""),
+        false => path,
+    }
+}
+
 fn readme(name: &str, dir: &Path) -> String {
-    let dir = dir.display();
+    let dir = quoted(dir);
     format!(
         "# {name}\n\
          \n\

@@ -88,6 +88,27 @@ fn missed(expected: impl Into<String>, seen: impl Into<String>) -> Missed {
     }
 }
 
+/// How long something is waited for.
+#[derive(Clone, Copy)]
+struct Wait {
+    /// The time that there was from the beginning.
+    within: Duration,
+    deadline: Instant,
+}
+
+impl Wait {
+    fn of(within: Duration) -> Wait {
+        Wait {
+            within,
+            deadline: Instant::now() + within,
+        }
+    }
+
+    fn left(self) -> Duration {
+        self.deadline.saturating_duration_since(Instant::now())
+    }
+}
+
 /// How a conversation is played.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Rules {
@@ -237,15 +258,20 @@ impl Stage<'_> {
 
     /// `text` with the addresses of the clients as the transcript shows them, the same in every run.
     fn with_shown_addrs(&self, text: &str) -> String {
-        self.addrs
-            .iter()
-            .fold(text.to_string(), |text, (addr, shown)| {
-                text.replace(addr, shown)
-            })
+        // One that is shown for a client may be the real one of another.
+        let numbered = |number: usize| format!("\0{number}\0");
+        let addrs = || self.addrs.iter().enumerate();
+        let text = addrs().fold(text.to_string(), |text, (number, (addr, _))| {
+            text.replace(addr, &numbered(number))
+        });
+        addrs().fold(text, |text, (number, (_, shown))| {
+            text.replace(&numbered(number), shown)
+        })
     }
 
     fn take(&mut self, step: &Step, within: Duration) -> Result<(), Missed> {
-        let deadline = Instant::now() + within;
+        let wait = Wait::of(within);
+        let deadline = wait.deadline;
         let who = step.who.as_str();
         match &step.action {
             Action::Connects => {
@@ -263,8 +289,8 @@ impl Stage<'_> {
                 }
                 let welcome = self.welcomes.then(|| format!("welcome {who}"));
                 for line in welcome.into_iter().chain([greeting]) {
-                    let line = self.client(who)?.expect_line(&line, within)?;
-                    self.note(who, '<', &line);
+                    let line = self.client(who)?.expect_line(&line, Wait::of(within))?;
+                    self.note(who, '<', &shown(line.as_bytes()));
                 }
             }
             Action::Sends {
@@ -291,7 +317,7 @@ impl Stage<'_> {
             Action::Receives { line, times } => {
                 let client = self.client(who)?;
                 for _ in 0..*times {
-                    client.expect_line(line, deadline.saturating_duration_since(Instant::now()))?;
+                    client.expect_line(line, wait)?;
                 }
                 self.note(who, '<', &counted(&shown(line.as_bytes()), *times));
             }
@@ -299,16 +325,15 @@ impl Stage<'_> {
                 let client = self.client(who)?;
                 let mut line = String::new();
                 for _ in 0..*times {
-                    let left = deadline.saturating_duration_since(Instant::now());
-                    line = client.expect_words(words, left)?;
+                    line = client.expect_words(words, wait)?;
                 }
                 match times {
                     1 => self.note(who, '<', &shown(line.as_bytes())),
                     times => self.note(who, '<', &counted(&format!("{words} …"), *times)),
                 }
             }
-            Action::ReceivesAnything => match self.client(who)?.line(within)? {
-                Some(line) => self.note(who, '<', &line),
+            Action::ReceivesAnything => match self.client(who)?.line(wait)? {
+                Some(line) => self.note(who, '<', &shown(line.as_bytes())),
                 None => return Err(missed("a line", "the connection ended")),
             },
             Action::PassesOver(start) => {
@@ -319,10 +344,7 @@ impl Stage<'_> {
                 let mut next = vec![0; series.len()];
                 let total: usize = series.iter().map(Vec::len).sum();
                 for _ in 0..total {
-                    let Some(line) = self
-                        .client(who)?
-                        .line(deadline.saturating_duration_since(Instant::now()))?
-                    else {
+                    let Some(line) = self.client(who)?.line(wait)? else {
                         return Err(missed(format!("{total} lines"), "the connection ended"));
                     };
                     let found = series
@@ -339,7 +361,7 @@ impl Stage<'_> {
                                 .collect();
                             return Err(missed(
                                 format!("one of `{}`", wanted.join("`, `")),
-                                format!("the line is `{line}`"),
+                                format!("the line is `{}`", shown(line.as_bytes())),
                             ));
                         }
                     }
@@ -369,7 +391,7 @@ impl Stage<'_> {
                 }
                 self.note(who, '*', "resets the connection");
             }
-            Action::SeesEnd => match self.client(who)?.line(within) {
+            Action::SeesEnd => match self.client(who)?.line(wait) {
                 Ok(None) => {
                     self.note(who, '*', "sees the end of the connection");
                     // As most programs do, it closes its half too.
@@ -378,7 +400,7 @@ impl Stage<'_> {
                 Ok(Some(line)) => {
                     return Err(missed(
                         "the end of the connection",
-                        format!("the line is `{line}`"),
+                        format!("the line is `{}`", shown(line.as_bytes())),
                     ));
                 }
                 Err(Missed { seen, .. }) => return Err(missed("the end of the connection", seen)),
@@ -639,12 +661,9 @@ impl Client {
     }
 
     /// The next line that is not passed over, or `None` at the end of the connection.
-    fn line(&mut self, within: Duration) -> Result<Option<String>, Missed> {
-        let deadline = Instant::now() + within;
+    fn line(&mut self, wait: Wait) -> Result<Option<String>, Missed> {
         loop {
-            let left = deadline.saturating_duration_since(Instant::now());
-            let line = self.any_line(left)?;
-            match line {
+            match self.any_line(wait)? {
                 Some(line) if self.passed_over.holds(&line) => {}
                 Some(line) if self.does_not_care_for.iter().any(|s| line.starts_with(s)) => {}
                 line => return Ok(line),
@@ -653,8 +672,7 @@ impl Client {
     }
 
     /// The next line without its line ending, or `None` at the end of the connection.
-    fn any_line(&mut self, within: Duration) -> Result<Option<String>, Missed> {
-        let deadline = Instant::now() + within;
+    fn any_line(&mut self, wait: Wait) -> Result<Option<String>, Missed> {
         loop {
             // The standard library searches fast without optimisation, too.
             let mut rest = &self.received[..];
@@ -671,9 +689,9 @@ impl Client {
                     )),
                 };
             }
-            let left = deadline.saturating_duration_since(Instant::now());
+            let left = wait.left();
             if left.is_zero() {
-                return Err(self.nothing(within));
+                return Err(self.nothing(wait.within));
             }
             if self.received.len() > LONGEST_LINE {
                 return Err(missed("a line", "the line does not end"));
@@ -693,7 +711,9 @@ impl Client {
                 }
                 Ok(count) => self.received.extend_from_slice(&buffer[..count]),
                 Err(error) => match error.kind() {
-                    ErrorKind::WouldBlock | ErrorKind::TimedOut => return Err(self.nothing(within)),
+                    ErrorKind::WouldBlock | ErrorKind::TimedOut => {
+                        return Err(self.nothing(wait.within));
+                    }
                     ErrorKind::Interrupted => {}
                     // A server may close a connection on which it has not read everything; what a
                     // client sees then is a reset, and that is an end too.
@@ -720,22 +740,22 @@ impl Client {
         missed("a line", seen)
     }
 
-    fn expect_line(&mut self, wanted: &str, within: Duration) -> Result<String, Missed> {
+    fn expect_line(&mut self, wanted: &str, wait: Wait) -> Result<String, Missed> {
         let line = match self.passed_over.holds(wanted) {
-            true => self.any_line(within),
-            false => self.line(within),
+            true => self.any_line(wait),
+            false => self.line(wait),
         };
         let expected = || format!("`{}`", shown(wanted.as_bytes()));
         expect(line, |line| line == wanted, expected)
     }
 
     /// Expects a line that begins with these words.
-    fn expect_words(&mut self, words: &str, within: Duration) -> Result<String, Missed> {
+    fn expect_words(&mut self, words: &str, wait: Wait) -> Result<String, Missed> {
         let begins = |line: &str| {
             let rest = line.strip_prefix(words);
             rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(' '))
         };
-        expect(self.line(within), begins, || format!("`{words} …`"))
+        expect(self.line(wait), begins, || format!("`{words} …`"))
     }
 }
 
@@ -773,15 +793,25 @@ fn counted(text: &str, times: usize) -> String {
     }
 }
 
-/// Bytes as a reader would write them: a line without its ending, and anything unusual escaped.
+/// Bytes as a reader would write them: a line without its ending, not too long, and escaped what cannot
+/// be seen, or would command a terminal.
 fn shown(bytes: &[u8]) -> String {
+    const LONGEST: usize = 60;
+    shown_up_to(LONGEST, bytes)
+}
+
+/// The same, where so many characters are not too long.
+pub(crate) fn shown_up_to(longest: usize, bytes: &[u8]) -> String {
     let line = bytes.strip_suffix(b"\n").unwrap_or(bytes);
     let mut text = String::new();
     for chunk in line.utf8_chunks() {
         for c in chunk.valid().chars() {
-            match c.is_control() {
-                true => text.extend(c.escape_default()),
-                false => text.push(c),
+            // It escapes quotation marks and the backslash too, which everybody can see.
+            match c.escape_debug().nth(1) {
+                Some(escaped) if !['"', '\'', '\\'].contains(&escaped) => {
+                    text.extend(c.escape_debug())
+                }
+                _ => text.push(c),
             }
         }
         for byte in chunk.invalid() {
@@ -789,9 +819,8 @@ fn shown(bytes: &[u8]) -> String {
             let _ = write!(text, "\\x{byte:02x}");
         }
     }
-    const LONGEST: usize = 60;
-    if text.chars().count() > LONGEST {
-        let start: String = text.chars().take(LONGEST / 2).collect();
+    if text.chars().count() > longest {
+        let start: String = text.chars().take(longest / 2).collect();
         text = format!("{start}…  ({} bytes)", bytes.len());
     }
     text

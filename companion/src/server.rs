@@ -13,7 +13,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::conversation::{Action, Conditions, Conversation};
+use crate::{
+    conversation::{Action, Conditions, Conversation},
+    play,
+};
 use socket2::{Domain, Socket, Type};
 
 /// How long a server may take until it listens: one in another language, on a machine that is busy.
@@ -34,6 +37,9 @@ pub const ADDR: &str = "{addr}";
 
 /// What stands in a command for the options that a conversation needs.
 const OPTIONS: &str = "{options}";
+
+/// How many characters of a line of a server's output are shown to people, at most.
+const LONGEST_SHOWN: usize = 400;
 
 /// The longest line of a server's output that is kept whole, in bytes.
 const LONGEST_LINE: u64 = 16 * 1024;
@@ -418,7 +424,7 @@ impl Server {
                     let addr = line.strip_prefix("listening on ").map(str::parse);
                     match addr {
                         Some(Ok(addr)) => return here(addr),
-                        _ if said.is_empty() => said = format!("; it printed `{line}`"),
+                        _ if said.is_empty() => said = format!("; it printed `{}`", shown(&line)),
                         _ => {}
                     }
                 }
@@ -468,7 +474,7 @@ impl Server {
             .unwrap_or_else(PoisonError::into_inner)
             .0;
         let reported = match lines.kept.back() {
-            Some(line) => format!("; it reported `{line}`"),
+            Some(line) => format!("; it reported `{}`", shown(line)),
             None => String::new(),
         };
         format!("the server ended before it listened{status}{said}{reported}")
@@ -604,9 +610,15 @@ impl Server {
                     [] => "it reports nothing".to_string(),
                     [.., last] if new.len() > 5 => {
                         let others = lines.count() - lines.seen;
-                        format!("it reports {others} other lines, the last `{last}`")
+                        format!(
+                            "it reports {others} other lines, the last `{}`",
+                            shown(last)
+                        )
                     }
-                    new => format!("it reports `{}`", new.join("`, `")),
+                    new => {
+                        let new: Vec<String> = new.iter().map(|line| shown(line)).collect();
+                        format!("it reports `{}`", new.join("`, `"))
+                    }
                 });
             }
             lines = self
@@ -789,6 +801,11 @@ fn here(addr: SocketAddr) -> Result<SocketAddr, String> {
         }
     };
     Ok(SocketAddr::new(ip, addr.port()))
+}
+
+/// What a server has written, for people.
+fn shown(line: &str) -> String {
+    play::shown_up_to(LONGEST_SHOWN, line.as_bytes())
 }
 
 /// Calls `with` for each line, in a thread of its own, and with `None` at the end. A line that is too
