@@ -542,6 +542,25 @@ fn check_escapes_what_a_server_says() {
 }
 
 #[test]
+#[cfg(unix)]
+fn check_tells_the_last_words_of_a_server() {
+    let stages = companion::stages::build().expect("the stages build");
+    let accept = text(stages.program("01-accept").expect("it is a stage"));
+    let panics = format!(
+        "printf 'x\\nthread panicked at src/main.rs:7:9:\\nno such luck\\n' >&2; exec {accept} {{addr}}"
+    );
+    let check = ["check", "04-broker", "two-people-chat"];
+    let output = run(&[&check[..], &["--", "sh", "-c", &panics]].concat());
+    let stdout = said(&output.stdout);
+    assert_eq!(output.status.code(), Some(1), "{stdout}");
+    let words = "\n      thread panicked at src/main.rs:7:9:\n      no such luck\n\n";
+    assert!(
+        stdout.contains(&format!("   The server's last words on stderr:\n{words}")),
+        "{stdout}"
+    );
+}
+
+#[test]
 fn check_tells_a_server_that_goes_away() {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free");
     let addr = listener.local_addr().expect("it is bound").to_string();
@@ -848,7 +867,10 @@ fn check_watches_the_files_of_a_project() {
             }
         }
     };
-    until(&stderr, "error: the server ended before it listened");
+    until(
+        &stderr,
+        "error: the server ended before it listened (exit status: 0); a future does nothing",
+    );
     until(&stdout, "Waiting for a change in ");
     let stage = companion::stages::root().join("code/src/bin/01-accept.rs");
     let stage = fs::read_to_string(stage).expect("it is a stage");

@@ -88,10 +88,18 @@ pub struct Examination {
 /// How one requirement was met.
 enum Verdict {
     Held,
-    FellShort(Box<(Outcome, Shortfall)>),
+    FellShort(Box<FellShort>),
     /// The server could be played with before, and cannot be any more.
     Gone(String),
     NotExamined(String),
+}
+
+/// A requirement that was not met.
+struct FellShort {
+    outcome: Outcome,
+    shortfall: Shortfall,
+    /// What the server wrote to stderr at last.
+    last_words: Vec<String>,
 }
 
 /// Examines, and prints what comes out. Says whether everything held that could be examined.
@@ -597,7 +605,11 @@ fn examine(
     }
     Ok(match outcome.shortfall.take() {
         None => Verdict::Held,
-        Some(shortfall) => Verdict::FellShort(Box::new((outcome, shortfall))),
+        Some(shortfall) => Verdict::FellShort(Box::new(FellShort {
+            outcome,
+            shortfall,
+            last_words: server.last_words(),
+        })),
     })
 }
 
@@ -623,15 +635,19 @@ fn print_verdict(conversation: &Conversation, verdict: &Verdict, examination: &E
             styled(BAD, "✗")
         ),
         Verdict::FellShort(fell_short) => {
-            let (outcome, shortfall) = &**fell_short;
             println!("{}  {about}\n", styled(BAD, "✗"));
-            explain(conversation, outcome, shortfall, examination.hint);
+            explain(conversation, fell_short, examination.hint);
         }
     }
 }
 
 /// What a teacher would say: the rule, what was said, what should have come, and why it may not have.
-fn explain(conversation: &Conversation, outcome: &Outcome, shortfall: &Shortfall, hint: bool) {
+fn explain(conversation: &Conversation, fell_short: &FellShort, hint: bool) {
+    let FellShort {
+        outcome,
+        shortfall,
+        last_words,
+    } = fell_short;
     if let Some(rule) = conversation.rule.as_deref() {
         // The tests see to it that each rule is there; a reader without the text still gets its number.
         let words = rule_in_words(rule).unwrap_or_default();
@@ -646,6 +662,13 @@ fn explain(conversation: &Conversation, outcome: &Outcome, shortfall: &Shortfall
     }
     println!("   Expected: {}", shortfall.expected);
     println!("   But:      {}", styled(BAD, &shortfall.seen));
+    // What it reports instead of what was expected has just been said.
+    if !last_words.is_empty() && !shortfall.expected.starts_with("the server reports") {
+        println!("\n   The server's last words on stderr:\n");
+        for line in last_words {
+            println!("      {line}");
+        }
+    }
     let causes = likely_causes(conversation, shortfall);
     if !causes.is_empty() {
         println!("\n   Likely causes, the likeliest first:");
@@ -735,11 +758,16 @@ fn as_json(conversation: &Conversation, verdict: &Verdict) -> Value {
             value["seen"] = why.as_str().into();
         }
         Verdict::FellShort(fell_short) => {
-            let (outcome, shortfall) = &**fell_short;
+            let FellShort {
+                outcome,
+                shortfall,
+                last_words,
+            } = &**fell_short;
             value["result"] = "fell-short".into();
             value["expected"] = shortfall.expected.as_str().into();
             value["seen"] = shortfall.seen.as_str().into();
             value["transcript"] = outcome.transcript.as_str().into();
+            value["stderr"] = last_words.as_slice().into();
             value["causes"] = likely_causes(conversation, shortfall).into();
             value["hint"] = conversation.hint.as_deref().into();
             value["link"] = link(conversation).into();

@@ -38,6 +38,12 @@ pub const ADDR: &str = "{addr}";
 /// What stands in a command for the options that a conversation needs.
 const OPTIONS: &str = "{options}";
 
+/// How many of the last lines that a server has written are shown to people.
+const LAST_WORDS: usize = 5;
+
+/// How long the last line of a server that has ended may be on its way to us.
+const ON_ITS_WAY: Duration = Duration::from_secs(1);
+
 /// How many characters of a line of a server's output are shown to people, at most.
 const LONGEST_SHOWN: usize = 400;
 
@@ -336,6 +342,14 @@ impl Reports {
         self.lines.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Those of a server that has ended, with the last ones, which may still be on their way.
+    fn all(&self) -> MutexGuard<'_, Lines> {
+        self.changed
+            .wait_timeout_while(self.lock(), ON_ITS_WAY, |lines| !lines.ended)
+            .unwrap_or_else(PoisonError::into_inner)
+            .0
+    }
+
     fn add(&self, line: Option<String>) {
         let mut lines = self.lock();
         match line {
@@ -466,18 +480,34 @@ impl Server {
             Ok(status) => format!(" ({status})"),
             Err(_) => String::new(),
         };
-        // The process has ended; its last line may still be on its way to us.
-        let lines = self
-            .reports
-            .changed
-            .wait_timeout_while(self.reports.lock(), START, |lines| !lines.ended)
-            .unwrap_or_else(PoisonError::into_inner)
-            .0;
-        let reported = match lines.kept.back() {
+        let reported = match self.reports.all().kept.back() {
             Some(line) => format!("; it reported `{}`", shown(line)),
+            // Those who learn async Rust have all done it.
+            None if said.is_empty() && status == " (exit status: 0)" => {
+                "; a future does nothing until it is awaited, or run with `block_on`".to_string()
+            }
             None => String::new(),
         };
         format!("the server ended before it listened{status}{said}{reported}")
+    }
+
+    /// Ends the server, and returns what it wrote to stderr at last: where it panicked, if it did, or a
+    /// few lines, but not those that every server of the book writes for each connection.
+    pub fn last_words(mut self) -> Vec<String> {
+        if let Some(child) = &mut self.child {
+            // What it wrote is there, whether it can be ended or not.
+            let _ = end(child);
+        }
+        let lines = self.reports.all();
+        let special = |line: &&String| !line.is_empty() && !line.starts_with("accepted ");
+        let words: Vec<&String> = lines.kept.iter().filter(special).collect();
+        // How it came to a panic may be long, and follows it.
+        let panic = words
+            .iter()
+            .rposition(|line| line.contains(" panicked at "));
+        let start = panic.unwrap_or(words.len().saturating_sub(LAST_WORDS));
+        let last = words[start..].iter().take(LAST_WORDS);
+        last.map(|line| shown(line)).collect()
     }
 
     /// The number of its process, if it was started for this.
@@ -788,6 +818,12 @@ fn end(child: &mut Child) -> io::Result<ExitStatus> {
 /// Where a server is reached that says that it listens there: on this machine, or nowhere, since what a
 /// conversation sends is for nobody else.
 fn here(addr: SocketAddr) -> Result<SocketAddr, String> {
+    if addr.port() == 0 {
+        return Err(format!(
+            "the server says that it listens on {addr}; port 0 is what it was asked for, and the listener's \
+             `local_addr` tells which port it got"
+        ));
+    }
     let ip = match addr.ip() {
         ip if ip.to_canonical().is_loopback() => ip,
         // It listens everywhere, but not every system connects to that.
@@ -973,6 +1009,8 @@ mod tests {
             let says = format!("the server says that it listens on {elsewhere}, which is not");
             assert!(error.starts_with(&says), "{error}");
         }
+        let asked_for = here("127.0.0.1:0".parse().unwrap()).unwrap_err();
+        assert!(asked_for.contains("; port 0 is what it was asked for"));
         // What it says is judged wherever it is said.
         let says = "echo listening on 192.0.2.7:80; exec sleep 1000";
         let error = Server::spawn(
