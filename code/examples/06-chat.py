@@ -19,6 +19,12 @@ import sys
 GRACE = 5  # seconds that a shutdown waits for a peer that does not read
 LINGER = 1  # seconds that a client may take to close its half after we have closed ours
 
+# What Unicode calls white space; `strip` by itself takes U+001C to U+001F along.
+WHITE_SPACE = (
+    "\t\n\v\f\r \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009"
+    "\u200a\u2028\u2029\u202f\u205f\u3000"
+)
+
 peers = {}  # name: (number of the connection, its queue)
 numbers = itertools.count()
 stopping = asyncio.Event()
@@ -43,7 +49,7 @@ async def lines(reader):
             line = await read
             if not line:
                 return
-            yield line.decode("utf-8").strip()
+            yield line.decode("utf-8").strip(WHITE_SPACE)
     finally:
         stop.cancel()
 
@@ -99,11 +105,11 @@ def deliver(sender, line):
     destinations, colon, text = line.partition(":")
     if not colon:
         return
-    names = sorted({name.strip() for name in destinations.split(",")})
-    report(f"{sender} to {', '.join(names)}: {text.strip()}")  # as chapter 02 does
+    names = sorted({name.strip(WHITE_SPACE) for name in destinations.split(",")})
+    report(f"{sender} to {', '.join(names)}: {text.strip(WHITE_SPACE)}")  # as chapter 02 does
     for name in names:
         if name in peers:
-            peers[name][1].put_nowait(f"from {sender}: {text.strip()}\n")
+            peers[name][1].put_nowait(f"from {sender}: {text.strip(WHITE_SPACE)}\n")
         else:
             report(f"{sender} to {name}: not reachable yet")  # as chapter 03 does
 
