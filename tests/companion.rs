@@ -452,7 +452,7 @@ fn check_examines_a_stage_of_the_book() {
         stdout.starts_with("✓  The server reports each connection"),
         "{stdout}"
     );
-    assert!(stdout.contains("\n02-read: 6 held\n"), "{stdout}");
+    assert!(stdout.contains("\n02-read: 7 held\n"), "{stdout}");
 }
 
 #[test]
@@ -516,6 +516,14 @@ fn check_examines_stages_that_run_already() {
                 } else {
                     assert_eq!(output.status.code(), Some(0), "{name}: {stdout}{stderr}");
                 }
+                if name == "02-read" {
+                    let addr = server.addr().to_string();
+                    let output = run(&["check", name, "--addr", &addr, "--format", "json"]);
+                    let json: serde_json::Value =
+                        serde_json::from_slice(&output.stdout).expect("it is JSON");
+                    assert_eq!(json["held"], true, "as the status says");
+                    assert_ne!(json["counts"]["not-examined"], 0);
+                }
             });
         }
     });
@@ -570,6 +578,8 @@ fn check_tells_a_server_that_goes_away() {
     let stdout = said(&output.stdout);
     assert_eq!(output.status.code(), Some(1), "{stdout}");
     assert!(stdout.contains("now it is not any more"), "{stdout}");
+    // Nobody waits for it again and again.
+    assert_eq!(stdout.matches('✗').count(), 1, "{stdout}");
     assert!(stdout.contains("\n03-write: 1 held, "), "{stdout}");
 }
 
@@ -590,6 +600,10 @@ fn check_says_why_it_cannot_examine() {
             "there is no server named 4-broker; there are: 01-accept",
         ),
         (vec!["--addr", &addr], "up to which chapter?"),
+        (
+            vec!["04-broker", "--watch", "--addr", &addr],
+            "'--watch' cannot be used with",
+        ),
         (
             vec!["04-broker", "two-people-shout"],
             "there is no conversation named two-people-shout",

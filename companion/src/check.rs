@@ -6,7 +6,7 @@ use std::{
     fs, io,
     net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, ToSocketAddrs},
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::{self, Command, Stdio},
     sync::{
         atomic::{AtomicBool, AtomicUsize, Ordering},
         mpsc,
@@ -145,8 +145,8 @@ fn check_or_list(examination: &Examination) -> Result<bool> {
             names.join(", ")
         );
     }
-    let subject = subject(examination, stage)?;
     let requirements = requirements(examination, stage, &conversations)?;
+    let subject = subject(examination, stage)?;
     if let Subject::Addr(addr) = subject
         && !addr.ip().is_loopback()
     {
@@ -468,7 +468,9 @@ fn report(
             true => results.push(as_json(conversation, &verdict)),
             false => print_verdict(conversation, &verdict, examination),
         }
-        fell_short == 0 || examination.all
+        // One that is gone does not come back.
+        let gone = matches!(verdict, Verdict::Gone(_));
+        fell_short == 0 || examination.all && !gone
     };
     in_order(&lanes, examine, show, || under_way.end())?;
     if let (0, 0, Some(why)) = (held, fell_short, why_not) {
@@ -478,7 +480,7 @@ fn report(
     if examination.json {
         let all = json!({
             "stage": stage,
-            "held": held == requirements.len(),
+            "held": fell_short == 0,
             "counts": {
                 "held": held,
                 "fell-short": fell_short,
@@ -585,15 +587,21 @@ fn examine(
                 let why = format!("it does not start with {descriptors} descriptors: {error}");
                 return Ok(Verdict::NotExamined(why));
             }
-            _ if was_there.load(Ordering::Relaxed) => return Ok(Verdict::Gone(error)),
-            _ => return Err(anyhow!(error)),
+            (_, Subject::Addr(_)) if was_there.load(Ordering::Relaxed) => {
+                return Ok(Verdict::Gone(error));
+            }
+            _ if was_there.load(Ordering::Relaxed) => bail!(
+                "{error}; it must listen at the address that it is given, because several run at once"
+            ),
+            _ => bail!(error),
         },
     };
     was_there.store(true, Ordering::Relaxed);
     let mut outcome = match subject {
-        // One server for all conversations: nobody may meet a name of an earlier one.
+        // One server for all conversations, and for whoever else examines it: nobody may meet a name of
+        // another one.
         Subject::Addr(_) => play::play(
-            &conversation.with_names(&format!("-{}", number + 1)),
+            &conversation.with_names(&format!("-{:x}-{}", process::id() & 0xfff, number + 1)),
             &mut server,
             rules,
         ),

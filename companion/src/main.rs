@@ -94,7 +94,7 @@ struct Check {
     hint: bool,
 
     /// Examine again whenever a file in the folder changes
-    #[arg(long, requires = "dir", conflicts_with = "format")]
+    #[arg(long, requires = "dir", conflicts_with_all = ["format", "addr", "command"])]
     watch: bool,
 
     /// How to print what comes out

@@ -122,9 +122,10 @@ fn manifest(name: &str) -> String {
 /// A path as it is typed into a shell.
 fn quoted(path: &Path) -> String {
     let path = path.display().to_string();
-    match path.contains(' ') {
-        true => format!("\"{path}\""),
-        false => path,
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/\\:._-".contains(c);
+    match path.chars().all(plain) {
+        true => path,
+        false => format!("'{}'", path.replace('\'', r"'\''")),
     }
 }
 

@@ -22,6 +22,9 @@ use socket2::{Domain, Socket, Type};
 /// How long a server may take until it listens: one in another language, on a machine that is busy.
 const START: Duration = Duration::from_secs(30);
 
+/// How long a server may take to be reached that runs already.
+const REACHED: Duration = Duration::from_secs(4);
+
 /// How long to wait after the first try to connect to a server that does not say when it listens. It is
 /// half as long again after each further one, up to [`RARELY`]: one that starts slowly is not asked often.
 const TRY_AGAIN: Duration = Duration::from_millis(10);
@@ -176,7 +179,7 @@ impl Subject {
                 Server::spawn(command, stderr, Some(free), under_way, within)
             }
             Subject::Addr(addr) => {
-                TcpStream::connect_timeout(addr, within)
+                TcpStream::connect_timeout(addr, REACHED.min(within))
                     .map_err(|error| format!("cannot reach a server on {addr}: {error}"))?;
                 Ok(Server {
                     child: None,
@@ -402,18 +405,17 @@ impl Server {
         let mut server = Server {
             child: Some(child),
             addr: SocketAddr::from((IpAddr::V4(Ipv4Addr::LOCALHOST), 0)),
-            free: None,
+            free,
             reports,
             memory_at_start: None,
         };
-        server.addr = match &free {
+        server.addr = match server.free.as_ref().map(FreeAddr::addr) {
             None => server.announced(&stdout, within)?,
-            Some(free) => {
+            Some(addr) => {
                 drop(stdout);
-                server.found_at(free.addr, within)?
+                server.found_at(addr, within)?
             }
         };
-        server.free = free;
         server.memory_at_start = server.memory();
         Ok(server)
     }
@@ -476,19 +478,18 @@ impl Server {
     }
 
     fn ended_early(&mut self, said: &str) -> String {
-        let status = match self.wait(START) {
-            Ok(status) => format!(" ({status})"),
-            Err(_) => String::new(),
+        let Ok(status) = self.wait(ON_ITS_WAY) else {
+            return format!("the server closed its stdout before it said where it listens{said}");
         };
         let reported = match self.reports.all().kept.back() {
             Some(line) => format!("; it reported `{}`", shown(line)),
             // Those who learn async Rust have all done it.
-            None if said.is_empty() && status == " (exit status: 0)" => {
+            None if status.success() && self.free.is_none() && said.is_empty() => {
                 "; a future does nothing until it is awaited, or run with `block_on`".to_string()
             }
             None => String::new(),
         };
-        format!("the server ended before it listened{status}{said}{reported}")
+        format!("the server ended before it listened ({status}){said}{reported}")
     }
 
     /// Ends the server, and returns what it wrote to stderr at last: where it panicked, if it did, or a
@@ -926,6 +927,18 @@ mod tests {
         assert!(
             silent.contains(" within 1 s; {addr} stands for"),
             "{silent}"
+        );
+        let closed = ["sh", "-c", "exec >&-; exec sleep 1000"].map(str::to_string);
+        let silent = Server::spawn(
+            command(&closed, None),
+            Stdio::piped(),
+            None,
+            &UnderWay::default(),
+            START,
+        );
+        assert_eq!(
+            silent.unwrap_err(),
+            "the server closed its stdout before it said where it listens"
         );
         // It prints its argument without end.
         let talks = start(Subject::Program("yes".into()));
