@@ -586,7 +586,7 @@ fn play_all(
     play: impl Fn(&Scenario, &mut Server) -> io::Result<()> + Sync,
 ) {
     // The servers have as many as we.
-    raise_descriptor_limit();
+    raise_descriptor_limit(None);
     let (stages, play) = (stages::build().unwrap(), &play);
     thread::scope(|scope| {
         for name in stages.servers() {

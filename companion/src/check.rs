@@ -4,7 +4,7 @@ use std::{
     cmp::Reverse,
     collections::BTreeMap,
     fs, io,
-    net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, ToSocketAddrs},
+    net::{SocketAddr, TcpStream, ToSocketAddrs},
     path::{Path, PathBuf},
     process::{self, Command, Stdio},
     sync::{
@@ -22,10 +22,11 @@ use notify::{RecursiveMode, Watcher as _};
 use serde_json::{Value, json};
 
 use crate::{
+    bench::machine::raise_descriptor_limit,
     book::one_line,
     conversation::{self, Conditions, Conversation, Promise, Traffic},
     play::{self, Outcome, Rules, Shortfall},
-    server::{ADDR, Subject, UnderWay},
+    server::{self, ADDR, Subject, UnderWay},
     stages,
 };
 
@@ -166,24 +167,8 @@ fn check_or_list(examination: &Examination) -> Result<bool> {
             .start(&Conditions::default())
             .map_err(|error| anyhow!(error))?;
     }
-    allow_descriptors();
+    raise_descriptor_limit(Some(DESCRIPTORS));
     report(examination, stage, &subject, &requirements)
-}
-
-/// Allows this process [`DESCRIPTORS`], if the system lets us; the servers that it starts may have as many.
-fn allow_descriptors() {
-    #[cfg(unix)]
-    {
-        use rustix::process::{Resource, getrlimit, setrlimit};
-        let mut limit = getrlimit(Resource::Nofile);
-        // No number is no limit.
-        if limit.current.is_some_and(|current| current < DESCRIPTORS) {
-            let most = limit.maximum.unwrap_or(DESCRIPTORS);
-            limit.current = Some(most.min(DESCRIPTORS));
-            // What is in force may be enough for what is examined.
-            let _ = setrlimit(Resource::Nofile, limit);
-        }
-    }
 }
 
 /// Examines at once, and again after each change of a file in `dir`, until it is interrupted.
@@ -298,18 +283,11 @@ fn subject(examination: &Examination, stage: &str) -> Result<Subject> {
 ///
 /// When it stands for none.
 pub fn resolve(addr: &str) -> Result<SocketAddr> {
-    let mut addrs: Vec<SocketAddr> = addr
+    let addrs: Vec<SocketAddr> = addr
         .to_socket_addrs()
         .with_context(|| format!("{addr} is no address; expected HOST:PORT"))?
+        .map(server::reached_at)
         .collect();
-    for addr in &mut addrs {
-        // Where a server listens that says it listens everywhere.
-        match addr {
-            SocketAddr::V4(v4) if v4.ip().is_unspecified() => v4.set_ip(Ipv4Addr::LOCALHOST),
-            SocketAddr::V6(v6) if v6.ip().is_unspecified() => v6.set_ip(Ipv6Addr::LOCALHOST),
-            _ => {}
-        }
-    }
     // `localhost` is two addresses on many systems, and most servers listen at one of them.
     let listens = |addr: &SocketAddr| {
         addr.ip().is_loopback() && TcpStream::connect_timeout(addr, PATIENCE).is_ok()

@@ -181,11 +181,14 @@ impl Subject {
             Subject::Addr(addr) => {
                 TcpStream::connect_timeout(addr, REACHED.min(within))
                     .map_err(|error| format!("cannot reach a server on {addr}: {error}"))?;
+                let reports = Arc::<Reports>::default();
+                // What it writes goes elsewhere, and nobody is to wait for it here.
+                reports.add(None);
                 Ok(Server {
                     child: None,
                     addr: *addr,
                     free: None,
-                    reports: Arc::default(),
+                    reports,
                     memory_at_start: None,
                 })
             }
@@ -825,19 +828,25 @@ fn here(addr: SocketAddr) -> Result<SocketAddr, String> {
              `local_addr` tells which port it got"
         ));
     }
-    let ip = match addr.ip() {
-        ip if ip.to_canonical().is_loopback() => ip,
-        // It listens everywhere, but not every system connects to that.
-        IpAddr::V4(Ipv4Addr::UNSPECIFIED) => Ipv4Addr::LOCALHOST.into(),
-        IpAddr::V6(Ipv6Addr::UNSPECIFIED) => Ipv6Addr::LOCALHOST.into(),
-        _ => {
-            return Err(format!(
-                "the server says that it listens on {addr}, which is not the loopback address that it was \
-                 given, so nothing is sent there"
-            ));
-        }
-    };
-    Ok(SocketAddr::new(ip, addr.port()))
+    let reached = reached_at(addr);
+    match reached.ip().to_canonical().is_loopback() {
+        true => Ok(reached),
+        false => Err(format!(
+            "the server says that it listens on {addr}, which is not the loopback address that it was \
+             given, so nothing is sent there"
+        )),
+    }
+}
+
+/// Where a server is reached that listens there: one that listens everywhere, on loopback, since not every
+/// system connects to everywhere.
+pub(crate) fn reached_at(mut addr: SocketAddr) -> SocketAddr {
+    match addr.ip() {
+        IpAddr::V4(Ipv4Addr::UNSPECIFIED) => addr.set_ip(Ipv4Addr::LOCALHOST.into()),
+        IpAddr::V6(Ipv6Addr::UNSPECIFIED) => addr.set_ip(Ipv6Addr::LOCALHOST.into()),
+        _ => {}
+    }
+    addr
 }
 
 /// What a server has written, for people.

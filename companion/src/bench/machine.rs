@@ -73,20 +73,30 @@ impl Drop for Pinned {
     }
 }
 
-/// Allows as many open descriptors as the system lets us have, and says how many; a server that is
-/// started afterwards may have as many.
-pub fn raise_descriptor_limit() -> u64 {
+/// Allows so many open descriptors, or with `None` as many as the system lets us have, if there are fewer
+/// now. Says how many there may be; a server that is started afterwards may have as many.
+pub fn raise_descriptor_limit(wanted: Option<u64>) -> u64 {
     #[cfg(unix)]
     {
         use rustix::process::{Resource, getrlimit, setrlimit};
         let mut limit = getrlimit(Resource::Nofile);
-        limit.current = limit.maximum;
-        // Some systems have a lower limit than the one they state; what is in force counts.
-        let _ = setrlimit(Resource::Nofile, limit);
+        // No number is no limit.
+        let is_less = |wanted| limit.current.is_some_and(|current| current < wanted);
+        if wanted.is_none_or(is_less) {
+            limit.current = match (limit.maximum, wanted) {
+                (Some(most), Some(wanted)) => Some(most.min(wanted)),
+                (most, wanted) => most.or(wanted),
+            };
+            // Some systems have a lower limit than the one they state; what is in force counts.
+            let _ = setrlimit(Resource::Nofile, limit);
+        }
         getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
     }
     #[cfg(not(unix))]
-    u64::MAX
+    {
+        let _ = wanted;
+        u64::MAX
+    }
 }
 
 /// The process of a server.

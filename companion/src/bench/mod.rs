@@ -124,7 +124,7 @@ impl Bench {
     pub fn run(&self) -> Result<Report> {
         fs::create_dir_all(&self.out)
             .with_context(|| format!("cannot make the folder {}", self.out.display()))?;
-        let descriptors = machine::raise_descriptor_limit();
+        let descriptors = machine::raise_descriptor_limit(None);
         let cores = Cores::choose().filter(|_| self.pinned);
         let mut measured = Vec::new();
         for scenario in &self.scenarios {
