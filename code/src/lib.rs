@@ -15,3 +15,15 @@ pub mod protocol;
 pub mod connection;
 #[cfg(not(target_family = "wasm"))]
 pub mod server;
+
+// Its tests are files of their own, so that a chapter can show them; but they are no programs of their own:
+// for such tests Cargo would build the servers again, in place of those that may be running.
+#[cfg(test)]
+#[path = "../tests/broker.rs"]
+mod broker_properties;
+#[cfg(test)]
+#[path = "../tests/protocol.rs"]
+mod protocol_properties;
+#[cfg(test)]
+#[path = "../tests/simulation/main.rs"]
+mod simulation;

@@ -1,6 +1,6 @@
 //! The whole server under thousands of schedules. In each, a seed decides which
 //! task runs next, how many bytes a read or a write takes, and what the clients
-//! do. A failure names its seed: `SEED=17 cargo test --test simulation every`
+//! do. A failure names its seed: `SEED=17 cargo test -p code --lib every`
 //! repeats it, and `SCHEDULES=100000` tries more than usual.
 
 use std::{
