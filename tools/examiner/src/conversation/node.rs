@@ -104,16 +104,13 @@ impl<'a> Node<'a> {
         Ok(flag.unwrap_or(false))
     }
 
-    /// Fails if the node has another property than these.
-    pub(super) fn allow(self, known: &[&str]) -> Result<(), Error> {
+    /// Fails if the node has a property that isn't one of these, which are separated by spaces.
+    pub(super) fn allow(self, known: &str) -> Result<(), Error> {
         let names = self.kdl.entries().iter().filter_map(KdlEntry::name);
         let mut names = names.map(|name| name.value());
-        let Some(name) = names.find(|name| !known.contains(name)) else {
-            return Ok(());
-        };
-        let known = known.join(", ");
-        Err(self.error(format!(
-            "unknown property {name}; here there can be: {known}"
-        )))
+        match names.find(|name| !known.split(' ').any(|known| known == *name)) {
+            None => Ok(()),
+            Some(name) => Err(self.error(format!("no property {name}; there can be: {known}"))),
+        }
     }
 }

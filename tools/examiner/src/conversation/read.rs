@@ -1,9 +1,9 @@
 //! Reads the files of conversations, and everything in them but the steps.
 
 use std::{
-    fs, io, panic,
+    fs, io,
     path::{Path, PathBuf},
-    thread,
+    thread::{self, ScopedJoinHandle},
 };
 
 use kdl::{KdlDocument, KdlError};
@@ -27,12 +27,8 @@ use crate::{
 pub fn all() -> Result<Vec<Conversation>, Error> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("conversations");
     let unreadable = |error| Error::io(format!("cannot read {}", folder.display()), error);
-    let files = || {
-        fs::read_dir(&folder)?
-            .map(|entry| Ok(entry?.path()))
-            .collect()
-    };
-    let files: io::Result<Vec<PathBuf>> = files();
+    let paths = |entries: fs::ReadDir| entries.map(|entry| Ok(entry?.path())).collect();
+    let files: io::Result<Vec<PathBuf>> = fs::read_dir(&folder).and_then(paths);
     let mut files = files.map_err(unreadable)?;
     files.sort();
     let read = |file: &PathBuf| {
@@ -41,22 +37,17 @@ pub fn all() -> Result<Vec<Conversation>, Error> {
     };
     // Without optimization, the parser needs more than a second for all of them.
     let parsed: Result<Vec<_>, Error> = thread::scope(|scope| {
-        let threads: Vec<_> = files
-            .iter()
-            .map(|file| scope.spawn(move || read(file)))
-            .collect();
-        let parsed = threads.into_iter().map(thread::ScopedJoinHandle::join);
+        let start = |file| scope.spawn(move || read(file));
+        let threads: Vec<ScopedJoinHandle<_>> = files.iter().map(start).collect();
+        let parsed = threads.into_iter().map(ScopedJoinHandle::join);
         parsed
-            .map(|parsed| parsed.unwrap_or_else(|panic| panic::resume_unwind(panic)))
+            .map(|file| file.expect("no file makes it panic"))
             .collect()
     });
     let all: Vec<Conversation> = parsed?.into_iter().flatten().collect();
     for (index, Conversation { name, place, .. }) in all.iter().enumerate() {
         if let Some(twin) = all[..index].iter().find(|twin| twin.name == *name) {
-            let what = format!(
-                "the name {name} is taken by the conversation at {}",
-                twin.place
-            );
+            let what = format!("the one at {} is named {name}, too", twin.place);
             return Err(Error::malformed(place, what));
         }
     }
@@ -87,20 +78,9 @@ fn conversation(node: Node) -> Result<Conversation, Error> {
     if node.name() != "conversation" {
         return Err(node.error("expected `conversation NAME since=\"NN-name\" { … }`"));
     }
-    node.allow(&[
-        "since",
-        "only",
-        "example",
-        "rule",
-        "on",
-        "descriptors",
-        "options",
-    ])?;
-    let promise = match (
-        node.word("since")?,
-        node.word("only")?,
-        node.word("example")?,
-    ) {
+    node.allow("since only example rule on descriptors options")?;
+    let [since, only, example] = ["since", "only", "example"].map(|key| node.word(key));
+    let promise = match (since?, only?, example?) {
         (Some(stage), None, None) => Promise::Since(stage.to_string()),
         (None, Some(stage), None) => Promise::Only(stage.to_string()),
         (None, None, Some(example)) => Promise::Example(example.to_string()),
@@ -155,7 +135,7 @@ fn program(node: Node, name: &str) -> Result<&'static Program, Error> {
 }
 
 fn until(node: Node, promise: &Promise) -> Result<Until, Error> {
-    node.allow(&["because"])?;
+    node.allow("because")?;
     let (Promise::Since(first), Some(because)) = (promise, node.word("because")?) else {
         let expected = "expected since=\"NN-name\" before, and `until \"NN-name\" because=\"…\"`";
         return Err(node.error(expected));
@@ -169,7 +149,7 @@ fn until(node: Node, promise: &Promise) -> Result<Until, Error> {
 }
 
 fn cause(node: Node) -> Result<Cause, Error> {
-    node.allow(&["when", "next"])?;
+    node.allow("when next")?;
     let when = node.word("when")?.map(Regex::new).transpose();
     Ok(Cause {
         text: node.text()?,
@@ -195,7 +175,7 @@ since="03-write" only="03-write"      => 1: expected one of since=
 since=3                               => 1: since: expected a text in quotes
 since="03-write" on="mars"            => 1: on=mars: expected unix or linux
 since="03-write" descriptors=-1       => 1: descriptors: expected a number
-since="03-write" sicne=1              => 1: unknown property sicne; here there can be: since, only,
+since="03-write" sicne=1              => 1: no property sicne; there can be: since only
 until "04-brokre" because="…"         => 3: there is no program named 04-brokre
 until "02-read" because="…"           => 3: 02-read comes before 03-write
 until "04-broker"                     => 3: expected since="NN-name" before, and `until
@@ -207,7 +187,7 @@ alice dances                          => 3: a client cannot `dances`; it connect
 server joins                          => 3: the server cannot be told to `joins`; it reports,
 alice sends                           => 3: sends what? expected a text in quotes
 alice writes 256                      => 3: 256 is no byte
-alice joins times=2                   => 3: unknown property times; here there can be: within, proves
+alice joins times=2                   => 3: no property times; there can be: within proves
 server has-grown                      => 3: expected `has-grown less-than=MEGABYTES`
 server exits                          => 3: expected `server exits STATUS`
 repeat "9" { alice joins; }           => 3: expected `repeat NUMBER { … }`

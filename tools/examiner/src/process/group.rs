@@ -1,12 +1,12 @@
 //! Starting a command in a process group, and ending it with all that it has started.
 //!
-//! `process-wrap` waits for a command and thereby loses it: as process 1 of a container, it can't tell the exit
-//! status of one that leaves children behind.
+//! `process-wrap` would do most of it. But in a process that adopts orphans, like process 1 of a container, it
+//! loses the exit status of a command that leaves children behind.
 
 use std::{
     collections::BTreeMap,
     io,
-    process::{self, Child, ChildStderr, ChildStdout, Command, ExitStatus},
+    process::{Child, ChildStderr, ChildStdout, Command, ExitStatus},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -230,7 +230,7 @@ fn end_all_with_this_process() {
                 // A process that a signal has ended stops the shell script that runs it. Where that fails, the
                 // status says the same.
                 let _ = emulate_default_handler(signal);
-                process::exit(128 + signal);
+                std::process::exit(128 + signal);
             }
         });
     });

@@ -132,7 +132,7 @@ impl Output {
         self.lines.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits for a line that `pick` takes, after the last one that was found; returns what there is instead.
+    /// Waits for a line that `pick` takes, after the last one that was found; fails with all lines so far.
     pub(super) fn find<T>(
         &self,
         deadline: Instant,

@@ -29,7 +29,7 @@ impl FreeAddr {
     ///
     /// # Errors
     ///
-    /// If there is none.
+    /// If all are taken.
     pub fn find() -> io::Result<FreeAddr> {
         static GIVEN_AWAY: AtomicU32 = AtomicU32::new(0);
         for _ in PORTS {
@@ -65,8 +65,8 @@ fn can_be_listened_on(addr: SocketAddr) -> io::Result<bool> {
     Ok(socket.bind(&addr.into()).is_ok())
 }
 
-/// Where to reach a server that says it listens there. It must be on this machine, because nobody else should
-/// get what a conversation sends.
+/// Where to reach a server that says it listens there. It must be on this machine: what a conversation sends
+/// is meant for no other.
 ///
 /// # Errors
 ///

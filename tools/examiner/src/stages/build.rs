@@ -36,7 +36,7 @@ impl Stages {
     ///
     /// # Errors
     ///
-    /// If there is none; the error names those that there are.
+    /// If no program has this name; the error lists the names.
     pub fn program(&self, name: &str) -> Result<&Path, Error> {
         find(&self.programs, name)
     }

@@ -184,7 +184,7 @@ impl List {
     ///
     /// # Errors
     ///
-    /// If there is none; the error names those that there are.
+    /// If no program has this name; the error lists the names.
     pub fn get(&self, name: &str) -> Result<&Program, Error> {
         let found = self.programs().find(|program| program.name == name);
         let names = || self.programs().map(|program| program.name.as_str());
