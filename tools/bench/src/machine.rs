@@ -1,6 +1,6 @@
 //! The machine: which processors a measurement uses, and what the record says of all of it.
 
-use std::{fs, thread, time::SystemTime};
+use std::{env::consts, fs, thread, time::SystemTime};
 
 use serde_json::{Value, json};
 
@@ -45,22 +45,12 @@ pub(crate) fn description(cores: Option<Cores>) -> Value {
     let model = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let mut lines = model.lines();
     let model = lines.find_map(|line| line.strip_prefix("model name")?.split_once(": "));
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     json!({
         "date": httpdate::fmt_http_date(SystemTime::now()),
         "processor": model.map(|(_, model)| model.trim()),
         "processors": thread::available_parallelism().map(usize::from).ok(),
-        "kernel": kernel(),
+        "kernel": format!("{} {} {}", consts::OS, release.trim(), consts::ARCH),
         "pinned": cores.map(|cores| json!({ "server": cores.server, "generator": cores.generator })),
     })
-}
-
-fn kernel() -> String {
-    #[cfg(unix)]
-    {
-        let name = rustix::system::uname();
-        let parts = [name.sysname(), name.release(), name.machine()];
-        parts.map(|part| part.to_string_lossy()).join(" ")
-    }
-    #[cfg(not(unix))]
-    std::env::consts::OS.to_string()
 }

@@ -1,25 +1,20 @@
 //! `cargo run --release --bin bench`: measures chat servers under load, and soaks one.
 //!
-//! - `cmd`: the commands, each with its arguments; `amount`: numbers that they take; `output`: what they print.
+//! - `cmd`: the commands, each with its arguments; `output`: what they print.
 //! - `scenario`: what can be measured; `load` puts it on a server, with the clients of `generator`.
-//! - `meter`, `machine`: what a measurement cost, and where it ran.
+//! - `machine`: where measurements run.
 //! - `report`: the results, in tables, JSON and a plot; `metric`: the numbers in it.
-//! - `vandals`, `holdings`: hostile clients, and what a server keeps of clients that have left.
 
-mod amount;
 mod cmd;
 mod generator;
-mod holdings;
 mod load;
 mod machine;
-mod meter;
 mod metric;
 mod output;
 mod report;
 mod scenario;
 #[cfg(test)]
 mod tests;
-mod vandals;
 
 use std::{io::ErrorKind, process::ExitCode};
 

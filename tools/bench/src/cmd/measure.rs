@@ -16,13 +16,12 @@ use examiner::{
 };
 
 use crate::{
-    amount,
     generator::Generator,
     load::Run,
     machine::{self, Cores},
     metric::{Reading, number},
     output::{self, Unwritten},
-    report::{Measured, Report, files, table},
+    report::{Measured, Report, json, plot, table},
     scenario::{self, Scenario},
 };
 
@@ -49,21 +48,11 @@ pub(crate) struct Measure {
     scenario: Vec<String>,
 
     /// How long each measurement takes
-    #[arg(
-        long,
-        default_value = "3",
-        default_value_if("quick", "true", "1"),
-        value_parser = amount::within(0.1..=3600.0)
-    )]
+    #[arg(long, default_value = "3")]
     seconds: f64,
 
     /// How often each is made
-    #[arg(
-        long,
-        default_value = "5",
-        default_value_if("quick", "true", "1"),
-        value_parser = clap::value_parser!(u16).range(1..)
-    )]
+    #[arg(long, default_value = "5", value_parser = clap::value_parser!(u16).range(1..))]
     rounds: u16,
 
     /// One round of one second each: a first look
@@ -72,7 +61,7 @@ pub(crate) struct Measure {
 
     /// Where to write bench.json, bench.svg, and what the servers report
     #[arg(long, value_name = "FOLDER", default_value = "target/bench")]
-    pub(crate) out: PathBuf,
+    out: PathBuf,
 
     /// How long nothing may arrive while a message is under way.
     #[arg(skip = Duration::from_secs(15))]
@@ -86,41 +75,51 @@ pub(crate) struct Measure {
 /// One of the servers that are compared.
 pub(crate) struct Competitor {
     /// Its name in the tables: `06-tokio --nodelay`.
-    pub(crate) name: String,
-    pub(crate) subject: Subject,
+    name: String,
+    subject: Subject,
     /// The options that follow its address.
-    pub(crate) options: Vec<String>,
-}
-
-/// The servers of the book with these names, as `build` makes them. The words that follow a name are options
-/// of that server.
-pub(crate) fn competitors(
-    names: &[&str],
-    build: impl FnOnce(&[&str]) -> Result<Vec<PathBuf>, examiner::Error>,
-) -> Result<Vec<Competitor>> {
-    let words = names.iter().map(|name| name.split_whitespace());
-    let programs = words.clone().map(|mut words| words.next());
-    let programs: Option<Vec<&str>> = programs.collect();
-    let built = build(&programs.context("the name of a server is empty")?)?;
-    let competitors = names.iter().zip(words).zip(built);
-    Ok(competitors
-        .map(|((name, words), program)| Competitor {
-            name: name.to_string(),
-            subject: Subject::Program(program),
-            options: words.skip(1).map(str::to_string).collect(),
-        })
-        .collect())
+    options: Vec<String>,
 }
 
 impl Measure {
     /// Measures, writes the files, and prints the tables. The status is success when every measurement was
     /// made, and failure when one could not be.
-    pub(crate) fn run(&self) -> Result<ExitCode> {
+    pub(crate) fn run(mut self) -> Result<ExitCode> {
+        if self.quick {
+            (self.seconds, self.rounds) = (1.0, 1);
+        }
+        if !(0.1..=3600.0).contains(&self.seconds) {
+            bail!("--seconds takes a number from 0.1 to 3600");
+        }
         ensure!(
             !cfg!(debug_assertions),
             "a build without optimisation says nothing about speed; run `cargo run --release --bin bench`"
         );
         let scenarios = scenario::choose(&self.scenario)?;
+        let servers = self.servers(stages::build_release)?;
+        let report = self.compare(&servers, &scenarios, output::stderr)?;
+        let json = format!("{:#}\n", json::record(&report));
+        for (name, text) in [("bench.json", json), ("bench.svg", plot::svg(&report))] {
+            let file = self.out.join(name);
+            fs::write(&file, text).with_context(|| format!("cannot write {}", file.display()))?;
+        }
+        let (tables, out) = (table::text(&report), self.out.display());
+        output::stdout(format!("{tables}\n\n{out} holds bench.json and bench.svg."))?;
+        Ok(match report.failures().next() {
+            None => ExitCode::SUCCESS,
+            Some(_) => ExitCode::FAILURE,
+        })
+    }
+
+    /// The servers; `build` makes the programs. The words that follow a name are options of that server.
+    pub(crate) fn servers(
+        &self,
+        build: impl FnOnce(&[&str]) -> Result<Vec<PathBuf>, examiner::Error>,
+    ) -> Result<Vec<Competitor>> {
+        let names: Vec<&String> = self.server.iter().chain(&self.against).collect();
+        let words = names.iter().map(|name| name.split_whitespace());
+        let programs: Option<Vec<&str>> = words.clone().map(|mut words| words.next()).collect();
+        let programs = build(&programs.context("the name of a server is empty")?)?;
         let mut servers = Vec::new();
         if let Some(addr) = &self.addr {
             servers.push(Competitor {
@@ -129,17 +128,14 @@ impl Measure {
                 options: Vec::new(),
             });
         }
-        let names = self.server.iter().chain(&self.against).map(String::as_str);
-        let names: Vec<&str> = names.collect();
-        servers.extend(competitors(&names, stages::build_release)?);
-        let report = self.compare(&servers, &scenarios, output::stderr)?;
-        files::write(&report, &self.out)?;
-        let (tables, out) = (table::text(&report), self.out.display());
-        output::stdout(format!("{tables}\n\n{out} holds bench.json and bench.svg."))?;
-        Ok(match report.is_complete() {
-            true => ExitCode::SUCCESS,
-            false => ExitCode::FAILURE,
-        })
+        for ((name, words), program) in names.iter().zip(words).zip(programs) {
+            servers.push(Competitor {
+                name: name.to_string(),
+                subject: Subject::Program(program),
+                options: words.skip(1).map(str::to_string).collect(),
+            });
+        }
+        Ok(servers)
     }
 
     /// Measures each scenario, round by round, and tells its progress. A measurement that fails is part of the

@@ -46,7 +46,7 @@ pub(crate) struct Client {
     /// The beginning of a line whose end has not come yet.
     partial: Vec<u8>,
     /// What is to be written, of which `written` bytes are.
-    output: Vec<u8>,
+    pub(super) output: Vec<u8>,
     written: usize,
     pub(super) outgoing: Option<Numbered>,
     /// The lines that it expects, each with the client that writes them.
@@ -102,16 +102,11 @@ impl Client {
 
     pub(super) fn write_to_itself(&mut self, text: &str) {
         let line = format!("{}: {text}\n", self.name);
-        self.write(line.as_bytes());
+        self.output.extend_from_slice(line.as_bytes());
         self.echo = Some(format!("from {line}").into_bytes());
     }
 
-    /// Puts bytes behind what is to be written; [`Client::flush`] writes them.
-    pub(super) fn write(&mut self, bytes: &[u8]) {
-        self.output.extend_from_slice(bytes);
-    }
-
-    /// The same with so many of its messages.
+    /// Puts its next messages behind what is to be written; [`Client::flush`] writes them.
     pub(super) fn write_messages(&mut self, count: usize) {
         if let Some(outgoing) = &mut self.outgoing {
             for _ in 0..count {
@@ -241,12 +236,8 @@ impl Client {
         if self.may_be_closed {
             return Ok(());
         }
-        let after = match self.partial.as_slice() {
-            [] => String::new(),
-            partial => format!(" after `{}`", shown(partial)),
-        };
         bail!(
-            "the server closed the connection of {}{after}{}",
+            "the server closed the connection of {}{}",
             self.name,
             self.said()
         )

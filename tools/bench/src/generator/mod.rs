@@ -42,7 +42,7 @@ pub(crate) struct Generator {
     inbox: Inbox,
     last_arrival: Instant,
     /// How long nothing may arrive while something is under way.
-    pub(crate) patience: Duration,
+    patience: Duration,
 }
 
 impl Generator {
@@ -74,7 +74,7 @@ impl Generator {
         let mut waiting = 0;
         loop {
             for name in names.by_ref().take(LOGINS - waiting) {
-                self.connect(&name)?;
+                self.connect(self.clients.len(), &name)?;
                 waiting += 1;
             }
             if waiting == 0 {
@@ -84,29 +84,20 @@ impl Generator {
         }
     }
 
-    /// Connects one more client, which sends its name and a line to itself.
-    pub(crate) fn connect(&mut self, name: &str) -> Result<usize> {
-        let index = self.clients.len();
-        let client = self.new_client(index, name)?;
-        self.clients.push(client);
-        Ok(index)
-    }
-
-    /// Lets a client leave, and another one come in its place.
-    pub(crate) fn replace(&mut self, index: usize, name: &str) -> Result<()> {
-        // The old connection is closed with its client.
-        self.clients[index] = self.new_client(index, name)?;
-        Ok(())
-    }
-
-    fn new_client(&mut self, index: usize, name: &str) -> Result<Client> {
+    /// Connects a client, as one more or in the place of one that leaves. It sends its name and a line to itself.
+    pub(crate) fn connect(&mut self, index: usize, name: &str) -> Result<()> {
         let mut stream = connect(self.addr).with_context(|| format!("{name} cannot connect"))?;
         let both = Interest::READABLE | Interest::WRITABLE;
         let registry = self.poll.registry();
         registry.register(&mut stream, Token(index), both)?;
         let mut client = Client::new(index, name, stream);
         client.flush(&mut self.inbox)?;
-        Ok(client)
+        match self.clients.get_mut(index) {
+            // The old connection is closed with its client.
+            Some(old) => *old = client,
+            None => self.clients.push(client),
+        }
+        Ok(())
     }
 
     /// Sets the clients that `from` writes to, and how long each text is, in bytes. It is called once for each
@@ -125,14 +116,16 @@ impl Generator {
 
     /// Lets a client write its next messages.
     pub(crate) fn send(&mut self, index: usize, messages: usize) -> Result<()> {
-        self.clients[index].write_messages(messages);
-        self.clients[index].flush(&mut self.inbox)
+        let client = &mut self.clients[index];
+        client.write_messages(messages);
+        client.flush(&mut self.inbox)
     }
 
     /// Lets a client write bytes that aren't its messages.
     pub(crate) fn send_bytes(&mut self, index: usize, bytes: &[u8]) -> Result<()> {
-        self.clients[index].write(bytes);
-        self.clients[index].flush(&mut self.inbox)
+        let client = &mut self.clients[index];
+        client.output.extend_from_slice(bytes);
+        client.flush(&mut self.inbox)
     }
 
     /// Waits until something happens, or for so long; then writes what could not be written before, and reads.

@@ -6,13 +6,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 use hdrhistogram::Histogram;
 
-use super::{Run, TEXT, Value, busy, quantile, record, times};
+use super::{Meter, Run, TEXT, Value, quantile};
 use crate::{
     generator::Generator,
-    meter::Meter,
     metric::{P50, P99, P999, SERVER_BUSY},
 };
 
@@ -25,14 +24,15 @@ impl Run {
         let times = self.by_the_clock(ring, rate, self.warm_up(), |elapsed, _| {
             Ok(elapsed < seconds)
         })?;
-        let spent = meter.spent();
+        let (_, [busy, ..]) = meter.spent();
         self.generator.finish()?;
         // The generator watches the clock all the time, so its own share says nothing here.
-        let busy = busy(&spent).into_iter();
-        let busy = busy.filter(|(metric, _)| **metric == SERVER_BUSY);
-        let quantiles = [(&P50, 0.5), (&P99, 0.99), (&P999, 0.999)];
-        let quantiles = quantiles.map(|(metric, share)| (metric, quantile(&times, share)));
-        Ok(quantiles.into_iter().chain(busy).collect())
+        Ok(vec![
+            (&P50, quantile(&times, 0.5)),
+            (&P99, quantile(&times, 0.99)),
+            (&P999, quantile(&times, 0.999)),
+            (&SERVER_BUSY, busy),
+        ])
     }
 
     /// Logs in clients of whom each writes to the next, and the last to the first.
@@ -66,23 +66,14 @@ impl Run {
         let mut writers = Vec::new();
         // The times of the messages under way, by the client that writes them.
         let mut due = vec![VecDeque::new(); generator.clients.len()];
-        let mut times = times();
+        let mut times = Histogram::new(3)?;
         let start = Instant::now();
-        let (mut next, mut end, mut going) = (start, start, true);
+        let (mut next, mut going) = (start, true);
         loop {
             let now = Instant::now();
-            if going {
-                going = goes_on((now - start).as_secs_f64(), generator)?;
-                end = now;
-            } else {
-                let left: usize = due.iter().map(VecDeque::len).sum();
-                if left == 0 {
-                    return Ok(times);
-                }
-                ensure!(
-                    now - end <= generator.patience,
-                    "{left} messages have not arrived"
-                );
+            going = going && goes_on((now - start).as_secs_f64(), generator)?;
+            if !going && due.iter().all(VecDeque::is_empty) {
+                return Ok(times);
             }
             while going && next <= now {
                 let writer = writers.pop().unwrap_or_else(|| {
@@ -94,10 +85,11 @@ impl Run {
                 generator.send(writer, 1)?;
                 next += tick;
             }
-            for arrival in generator.turn(Some(Duration::ZERO))? {
+            for arrival in generator.turn(going.then_some(Duration::ZERO))? {
                 for due in due[arrival.sender].drain(..arrival.count) {
                     if (due - start).as_secs_f64() >= warm_up {
-                        record(&mut times, arrival.at.saturating_duration_since(due));
+                        let time = arrival.at.saturating_duration_since(due);
+                        times.saturating_record(time.as_nanos() as u64);
                     }
                 }
             }

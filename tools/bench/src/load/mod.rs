@@ -5,10 +5,7 @@ mod clock;
 mod rate;
 mod strain;
 
-use std::{
-    ops::Range,
-    time::{Duration, Instant},
-};
+use std::{fs, ops::Range, time::Instant};
 
 use anyhow::Result;
 use examiner::process::Process;
@@ -16,7 +13,6 @@ use hdrhistogram::Histogram;
 
 use crate::{
     generator::Generator,
-    meter::{Meter, Spent},
     metric::{GENERATOR_BUSY, GENERATOR_WAITED, Metric, SERVER_BUSY},
 };
 
@@ -49,12 +45,13 @@ impl Run {
         WARM_UP * self.seconds
     }
 
-    /// Repeats a step, which counts something, for the time of a measurement. Returns the count after the
-    /// warm-up, and what that has cost.
-    fn measured(
+    /// Repeats a step, which counts something, for the time of a measurement. Returns how often it was done in
+    /// a second, what that cost the server each time, and how busy both sides were, after the warm-up.
+    fn throughput(
         &mut self,
-        mut step: impl FnMut(&mut Generator) -> Result<u64>,
-    ) -> Result<(u64, Spent)> {
+        [rate, cpu]: [&'static Metric; 2],
+        mut step: impl FnMut(&mut Generator) -> Result<usize>,
+    ) -> Result<Vec<Value>> {
         let start = Instant::now();
         while start.elapsed().as_secs_f64() < self.warm_up() {
             step(&mut self.generator)?;
@@ -66,7 +63,15 @@ impl Run {
         while start.elapsed().as_secs_f64() < self.seconds - self.warm_up() {
             count += step(&mut self.generator)?;
         }
-        Ok((count, meter.spent()))
+        let (seconds, [server, generator, waited]) = meter.spent();
+        let each = |percent| 1e6 * seconds * percent / 100.0 / count.max(1) as f64;
+        Ok(vec![
+            (rate, Some(count as f64 / seconds)),
+            (cpu, server.map(each)),
+            (&SERVER_BUSY, server),
+            (&GENERATOR_BUSY, generator),
+            (&GENERATOR_WAITED, waited),
+        ])
     }
 
     /// By how many bytes the server's memory has grown at most since it was `before`.
@@ -75,33 +80,49 @@ impl Run {
     }
 }
 
-/// How busy both sides were.
-fn busy(spent: &Spent) -> [Value; 3] {
-    let percent = |cpu: Option<f64>| cpu.map(|cpu| 100.0 * cpu / spent.seconds);
-    [
-        (&SERVER_BUSY, percent(spent.server)),
-        (&GENERATOR_BUSY, percent(spent.generator)),
-        (&GENERATOR_WAITED, percent(spent.waited)),
-    ]
-}
-
-/// How often something was done, and what that cost the server each time.
-fn throughput([rate, cpu]: [&'static Metric; 2], count: u64, spent: &Spent) -> Vec<Value> {
-    let each = |server| 1e6 * server / count.max(1) as f64;
-    let rate = (rate, Some(count as f64 / spent.seconds));
-    vec![rate, (cpu, spent.server.map(each))]
-}
-
-/// Times in nanoseconds.
-fn times() -> Histogram<u64> {
-    Histogram::new(3).expect("a histogram can keep three significant digits")
-}
-
-fn record(times: &mut Histogram<u64>, time: Duration) {
-    times.saturating_record(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX));
-}
-
-/// This quantile of the times, in microseconds.
+/// This quantile of times in nanoseconds, in microseconds.
 fn quantile(times: &Histogram<u64>, quantile: f64) -> Option<f64> {
     Some(times.value_at_quantile(quantile) as f64 / 1e3)
+}
+
+/// The processor time of the server, that of this thread, and how long this thread was ready to run while
+/// another had its processor; in seconds, or in percent of a time. `None` where the system does not tell.
+type Costs = [Option<f64>; 3];
+
+/// Measures what time costs, from its start on.
+struct Meter {
+    server: Process,
+    start: Instant,
+    before: Costs,
+}
+
+impl Meter {
+    fn start(server: Process) -> Meter {
+        Meter {
+            server,
+            before: costs(server),
+            start: Instant::now(),
+        }
+    }
+
+    /// How many seconds have passed, and what was spent of them, in percent.
+    fn spent(&self) -> (f64, Costs) {
+        let seconds = self.start.elapsed().as_secs_f64();
+        let mut spent = costs(self.server);
+        for (spent, before) in spent.iter_mut().zip(self.before) {
+            *spent = spent
+                .zip(before)
+                .map(|(now, then)| 100.0 * (now - then) / seconds);
+        }
+        (seconds, spent)
+    }
+}
+
+fn costs(server: Process) -> Costs {
+    // Nanoseconds on a processor and nanoseconds of waiting for one; known on Linux only.
+    let own = fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    let mut own = own
+        .split(' ')
+        .map(|time| Some(time.parse::<f64>().ok()? / 1e9));
+    [server.cpu(), own.next().flatten(), own.next().flatten()]
 }

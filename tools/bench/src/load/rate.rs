@@ -3,8 +3,9 @@
 use std::time::Instant;
 
 use anyhow::Result;
+use hdrhistogram::Histogram;
 
-use super::{Run, TEXT, Value, busy, quantile, record, throughput, times};
+use super::{Run, TEXT, Value, quantile};
 use crate::{
     generator::Generator,
     metric::{CONNECTION_MEMORY, MESSAGES, P50, P99, SERVER_CPU, VISIT_CPU, VISITS},
@@ -47,12 +48,12 @@ impl Run {
             self.generator.send(from, ahead)?;
         }
         let mut credit = vec![0; connections];
-        let (messages, spent) = self.measured(|generator| {
+        let mut values = self.throughput([&MESSAGES, &SERVER_CPU], |generator| {
             let mut count = 0;
             for arrival in generator.turn(None)? {
                 let credit = &mut credit[arrival.sender];
                 *credit += arrival.count;
-                count += arrival.count as u64;
+                count += arrival.count;
                 // A client that has much to say does not write it line by line.
                 let lines = *credit / copies;
                 if lines >= ahead / 4 {
@@ -62,15 +63,14 @@ impl Run {
             }
             Ok(count)
         })?;
-        let growth = self.growth(memory);
-        self.generator.finish()?;
-        let mut values = throughput([&MESSAGES, &SERVER_CPU], messages, &spent);
         // With more copies, it is the queues that take memory, and not the connections.
         if copies == 1 {
-            let each = growth.map(|bytes| bytes / 1e3 / connections as f64);
+            let each = self
+                .growth(memory)
+                .map(|bytes| bytes / 1e3 / connections as f64);
             values.push((&CONNECTION_MEMORY, each));
         }
-        values.extend(busy(&spent));
+        self.generator.finish()?;
         Ok(values)
     }
 
@@ -87,24 +87,25 @@ impl Run {
             sent[client] = Instant::now();
             self.generator.send(client, 1)?;
         }
-        let mut all = times();
+        let mut times = Histogram::<u64>::new(3)?;
         let (start, warm_up) = (Instant::now(), self.warm_up());
-        let (messages, spent) = self.measured(|generator| {
-            let mut count = 0;
-            for arrival in generator.turn(None)? {
-                count += arrival.count as u64;
+        let mut values = self.throughput([&MESSAGES, &SERVER_CPU], |generator| {
+            let arrivals = generator.turn(None)?;
+            for arrival in &arrivals {
                 if start.elapsed().as_secs_f64() > warm_up {
-                    record(&mut all, arrival.at - sent[arrival.sender]);
+                    let time = arrival.at - sent[arrival.sender];
+                    times.saturating_record(time.as_nanos() as u64);
                 }
                 sent[arrival.client] = Instant::now();
                 generator.send(arrival.client, 1)?;
             }
-            Ok(count)
+            Ok(arrivals.len())
         })?;
         self.generator.finish()?;
-        let mut values = throughput([&MESSAGES, &SERVER_CPU], messages, &spent);
-        values.extend([(&P50, quantile(&all, 0.5)), (&P99, quantile(&all, 0.99))]);
-        values.extend(busy(&spent));
+        values.extend([
+            (&P50, quantile(&times, 0.5)),
+            (&P99, quantile(&times, 0.99)),
+        ]);
         Ok(values)
     }
 
@@ -113,20 +114,17 @@ impl Run {
         let mut number = 0;
         let mut visit = |generator: &mut Generator, client: usize| {
             number += 1;
-            generator.replace(client, &format!("c{number}"))
+            generator.connect(client, &format!("c{number}"))
         };
         for client in self.clients('v', clients)? {
             visit(&mut self.generator, client)?;
         }
-        let (visits, spent) = self.measured(|generator| {
+        self.throughput([&VISITS, &VISIT_CPU], |generator| {
             let back = generator.turn(None)?;
             for arrival in &back {
                 visit(generator, arrival.client)?;
             }
-            Ok(back.len() as u64)
-        })?;
-        let mut values = throughput([&VISITS, &VISIT_CPU], visits, &spent);
-        values.extend(busy(&spent));
-        Ok(values)
+            Ok(back.len())
+        })
     }
 }

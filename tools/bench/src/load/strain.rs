@@ -5,13 +5,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 
-use super::{Run, Value, quantile};
-use crate::{
-    meter::Meter,
-    metric::{
-        CLOSED, CONNECTION_MEMORY, DISTURBED, FULL_CPU, GROWTH, LOGINS, LOST, REFUSED, STALL,
-        TAKEN, UNDISTURBED,
-    },
+use super::{Meter, Run, Value, quantile};
+use crate::metric::{
+    CLOSED, CONNECTION_MEMORY, DISTURBED, FULL_CPU, GROWTH, LOGINS, LOST, REFUSED, STALL, TAKEN,
+    UNDISTURBED,
 };
 
 /// The text of a message that makes a line of [`LINE`] bytes when it is delivered, in bytes.
@@ -123,9 +120,9 @@ impl Run {
     /// More clients connect than the server may have descriptors, which are so many; then they leave, and a
     /// new one is served.
     pub(crate) fn descriptors(&mut self, limit: usize) -> Result<Vec<Value>> {
-        let served = self.clients('a', limit / 4)?;
-        for number in 0..limit {
-            let client = self.generator.connect(&format!("x{number}"))?;
+        let served = self.clients('a', limit / 4)?.end;
+        for client in served..served + limit {
+            self.generator.connect(client, &format!("x{client}"))?;
             // A server that has no descriptor left may send clients away, or let them wait.
             self.generator.clients[client].may_be_closed = true;
         }
@@ -134,15 +131,14 @@ impl Run {
         while start.elapsed().as_secs_f64() < self.seconds {
             self.generator.turn(Some(Duration::from_millis(10)))?;
         }
-        let spent = meter.spent();
-        let (served, extra) = self.generator.clients.split_at_mut(served.end);
+        let (_, [busy, ..]) = meter.spent();
+        let (served, extra) = self.generator.clients.split_at_mut(served);
         ensure!(
             served.iter().all(|client| !client.closed),
             "the server has closed connections that it had served before"
         );
         extra.iter_mut().for_each(|client| client.leave());
         self.clients('n', 1)?;
-        let busy = spent.server.map(|server| 100.0 * server / spent.seconds);
         Ok(vec![(&FULL_CPU, busy)])
     }
 }

@@ -3,21 +3,22 @@
 use std::{fs, process::Command};
 
 use examiner::stages;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::{Measured, Report};
 
 /// The libraries whose versions matter for a server.
 const LIBRARIES: [&str; 4] = ["async-std", "futures", "mio", "tokio"];
 
-pub(super) fn record(report: &Report) -> Value {
+/// The whole record.
+pub(crate) fn record(report: &Report) -> Value {
     let scenario = |measured: &Measured| {
-        let servers = report.servers.iter().enumerate();
-        let of_server = |(server, name): (usize, &String)| (name.clone(), rounds(measured, server));
+        let servers = report.servers.iter().zip(0..);
+        let servers = servers.map(|(name, server)| (name.as_str(), rounds(measured, server)));
         json!({
             "name": measured.scenario.name,
             "about": measured.scenario.about,
-            "servers": servers.map(of_server).collect::<Map<_, _>>(),
+            "servers": servers.collect::<Value>(),
         })
     };
     json!({

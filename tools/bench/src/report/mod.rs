@@ -1,9 +1,8 @@
-//! The results: all that was measured, and what is computed of it. `table` shows them to people, `files`
-//! writes them as JSON and as a plot.
+//! The results: all that was measured, and what is computed of it. `table` shows them to people, `json`
+//! to programs, and `plot` to the readers of a chapter.
 
-pub(crate) mod files;
-mod json;
-mod plot;
+pub(crate) mod json;
+pub(crate) mod plot;
 pub(crate) mod table;
 
 use anyhow::Result;
@@ -31,18 +30,26 @@ pub(crate) struct Report {
 }
 
 impl Report {
-    /// Whether every measurement was made.
-    pub(crate) fn is_complete(&self) -> bool {
+    /// Why measurements could not be made.
+    pub(crate) fn failures(&self) -> impl Iterator<Item = String> {
         let samples = self.measured.iter().flat_map(|measured| &measured.samples);
-        samples.flatten().all(Result::is_ok)
+        samples.flat_map(|samples| failures(samples))
     }
 }
+
+fn failures(samples: &[Sample]) -> impl Iterator<Item = String> {
+    let errors = samples.iter().filter_map(|sample| sample.as_ref().err());
+    errors.map(|error| format!("{error:#}"))
+}
+
+/// What was read in one measurement, or why nothing could be.
+type Sample = Result<Vec<Reading>>;
 
 /// The measurements of one scenario.
 pub(crate) struct Measured {
     pub(crate) scenario: Scenario,
-    /// For each server, for each round, what was read, or why nothing could be.
-    pub(crate) samples: Vec<Vec<Result<Vec<Reading>>>>,
+    /// Those of each server, round by round.
+    pub(crate) samples: Vec<Vec<Sample>>,
 }
 
 /// The values of one metric over all rounds.
