@@ -28,6 +28,8 @@ pub enum Error {
         /// Its reason.
         source: Arc<io::Error>,
     },
+    /// What was asked for doesn't make sense, or names something that isn't there.
+    Usage(String),
     /// Cargo did not build a program.
     Build(String),
     /// A server did not do what it must do to be examined: start, listen, take a signal, end.
@@ -71,9 +73,21 @@ impl fmt::Display for Error {
                 write!(f, "there is no {what} named {name}; there are: {known}")
             }
             Error::Io { what, source } => write!(f, "{what}: {source}"),
-            Error::Build(why) | Error::Server(why) => f.write_str(why),
+            Error::Usage(why) | Error::Build(why) | Error::Server(why) => f.write_str(why),
         }
     }
 }
 
 impl error::Error for Error {}
+
+impl From<String> for Error {
+    fn from(why: String) -> Error {
+        Error::Server(why)
+    }
+}
+
+impl From<crate::conversation::Error> for Error {
+    fn from(error: crate::conversation::Error) -> Error {
+        Error::Build(error.to_string())
+    }
+}

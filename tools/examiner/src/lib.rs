@@ -7,6 +7,7 @@ pub mod conversation;
 mod error;
 pub mod play;
 pub mod process;
+mod shown;
 pub mod stages;
 
 pub use error::Error;

@@ -15,7 +15,7 @@ use std::{
 
 use crate::{
     conversation::{Action, Conditions, Conversation},
-    play,
+    shown::shown_up_to,
 };
 use socket2::{Domain, Socket, Type};
 
@@ -624,6 +624,22 @@ impl Server {
         }
     }
 
+    /// Whether the server has shown that it follows the stages of the book: it reports the connections that
+    /// it accepts as they do, `accepted IP:PORT`.
+    pub fn follows_our_stages(&mut self) -> bool {
+        let has_ended = self.wait(Duration::ZERO).is_ok();
+        let lines = if has_ended {
+            self.reports.all()
+        } else {
+            self.reports.lock()
+        };
+        let mut accepted = lines
+            .kept
+            .iter()
+            .filter_map(|line| line.strip_prefix("accepted "));
+        accepted.any(|addr| addr.parse::<SocketAddr>().is_ok())
+    }
+
     /// Waits until the server has written this line to stderr, after those that were seen before.
     ///
     /// # Errors
@@ -855,7 +871,7 @@ pub(crate) fn reached_at(mut addr: SocketAddr) -> SocketAddr {
 
 /// What a server has written, for people.
 fn shown(line: &str) -> String {
-    play::shown_up_to(LONGEST_SHOWN, line.as_bytes())
+    shown_up_to(LONGEST_SHOWN, line.as_bytes())
 }
 
 /// Calls `with` for each line, in a thread of its own, and with `None` at the end. A line that is too
