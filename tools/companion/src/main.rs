@@ -52,50 +52,7 @@ enum Command {
         dir: PathBuf,
     },
     /// Examine a server against what the book promises up to a chapter
-    Check(Check),
-}
-
-#[derive(clap::Args)]
-struct Check {
-    /// The chapter, 04-broker for example; without one, lists what each demands
-    stage: Option<String>,
-
-    /// One conversation only, whether the chapter promises it or not
-    conversation: Option<String>,
-
-    /// Examine the server in this folder of yours, built with Cargo
-    #[arg(long, conflicts_with_all = ["addr", "command"])]
-    dir: Option<PathBuf>,
-
-    /// Examine a server that runs already
-    #[arg(long, value_name = "HOST:PORT", conflicts_with = "command")]
-    addr: Option<String>,
-
-    /// Go on after the first failure
-    #[arg(long)]
-    all: bool,
-
-    /// Tell the step to take
-    #[arg(long)]
-    hint: bool,
-
-    /// Examine again whenever a file in the folder changes
-    #[arg(long, requires = "dir", conflicts_with_all = ["format", "addr", "command"])]
-    watch: bool,
-
-    /// How to print what comes out
-    #[arg(long, value_enum, default_value_t = Format::Text)]
-    format: Format,
-
-    /// Examine the server that this command starts; {addr} stands for the address
-    #[arg(last = true)]
-    command: Vec<String>,
-}
-
-#[derive(Clone, Copy, PartialEq, clap::ValueEnum)]
-enum Format {
-    Text,
-    Json,
+    Check(Examination),
 }
 
 /// The exit status of an examination that could not be made.
@@ -103,38 +60,20 @@ const NOT_EXAMINED: u8 = 2;
 
 /// Examines a server: status 0 when all held, 1 when something fell short, 2 when it could not be
 /// examined.
-fn examine(arguments: Check) -> ExitCode {
-    let watched = arguments.dir.clone().filter(|_| arguments.watch);
-    let examination = Examination {
-        stage: arguments.stage,
-        conversation: arguments.conversation,
-        dir: arguments.dir,
-        addr: arguments.addr,
-        command: arguments.command,
-        all: arguments.all,
-        hint: arguments.hint,
-        json: arguments.format == Format::Json,
-    };
-    let once = || match check::check(&examination) {
+fn examine(examination: &Examination) -> ExitCode {
+    match check::check(examination, &mut anstream::stdout()) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
+        Err(examiner::Error::Io { source, .. })
+            if source.kind() == std::io::ErrorKind::BrokenPipe =>
+        {
+            ExitCode::SUCCESS
+        }
         Err(error) => {
-            eprintln!("error: {}", book::one_line(&error));
+            // Nobody is left to tell.
+            let _ = writeln!(std::io::stderr(), "error: {error}");
             ExitCode::from(NOT_EXAMINED)
         }
-    };
-    match watched {
-        None => once(),
-        Some(dir) => match check::watch(&dir, || {
-            // The status is for who waits for the end; here there is none.
-            let _ = once();
-        }) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => {
-                eprintln!("error: {}", book::one_line(&error));
-                ExitCode::from(NOT_EXAMINED)
-            }
-        },
     }
 }
 
@@ -147,7 +86,7 @@ fn main() -> ExitCode {
         None => serve::serve(&cli.root, cli.port, !cli.no_open).map(|()| ExitCode::SUCCESS),
         Some(Command::Build { dir }) => build(&cli.root, dir),
         Some(Command::New { dir }) => new::new(&dir).map(|()| ExitCode::SUCCESS),
-        Some(Command::Check(arguments)) => return examine(arguments),
+        Some(Command::Check(arguments)) => return examine(&arguments),
     };
     done.unwrap_or_else(|error| {
         eprintln!("error: {}", book::one_line(&error));

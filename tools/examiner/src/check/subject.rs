@@ -64,6 +64,7 @@ pub(super) fn build(dir: &Path) -> Result<PathBuf, Error> {
     });
     match programs.collect::<Vec<_>>().as_slice() {
         [program] => Ok(program.clone()),
+        [] => Err(Error::Usage(format!("{shown} builds no program"))),
         programs => Err(Error::Usage(format!(
             "{shown} builds {} programs; give the one to examine as a command: check STAGE -- PROGRAM {ADDR}",
             programs.len()

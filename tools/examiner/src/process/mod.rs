@@ -205,8 +205,7 @@ impl Action {
     fn needs_process(&self) -> bool {
         matches!(
             self,
-            Action::Reports(_)
-                | Action::GetsInterrupt
+            Action::GetsInterrupt
                 | Action::GetsTerminate
                 | Action::IsPaused
                 | Action::IsResumed
