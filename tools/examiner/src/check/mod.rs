@@ -16,6 +16,7 @@ mod verdict;
 use std::{
     fmt::Display,
     io::{self, Write},
+    mem,
     path::PathBuf,
     sync::atomic::AtomicBool,
 };
@@ -24,7 +25,7 @@ use serde_json::{Value, json};
 
 use crate::{
     Error,
-    conversation::{self, Conditions, Conversation, Promise, Traffic},
+    conversation::{self, Conditions, Conversation, Traffic},
     process::{ADDR, Subject, UnderWay, raise_descriptor_limit},
     stages,
 };
@@ -145,11 +146,12 @@ fn requirements<'a>(
     stage: &str,
     conversations: &'a [Conversation],
 ) -> Result<Vec<&'a Conversation>, Error> {
-    let servers = stages::list()?.servers();
-    let names: Vec<&str> = servers.map(|server| server.name.as_str()).collect();
-    let solution = Promise::Example(stage.to_string());
-    let is_solution = || conversations.iter().any(|c| c.promise == solution);
-    if !names.contains(&stage) && !(examination.conversation.is_some() && is_solution()) {
+    let stages = stages::list()?;
+    let is_example = stages.examples().any(|example| example.name == stage);
+    let is_known = stages.servers().any(|server| server.name == stage)
+        || is_example && examination.conversation.is_some();
+    if !is_known {
+        let names = stages.servers().map(|server| server.name.as_str());
         return Err(Error::unknown("server", stage, names));
     }
     let Some(name) = &examination.conversation else {
@@ -227,14 +229,15 @@ fn examine(examination: &Examination, stage: &str, out: &mut dyn Write) -> Resul
     let lanes = schedule::lanes(&may_take, matches!(subject, Subject::Addr(_)));
     let (mut counted, mut results, mut why_not) = (Vec::new(), Vec::new(), String::new());
     let play = |number: usize| examiner.examine(requirements[number], number);
-    let show = |number: usize, verdict| {
+    let show = |number: usize, mut verdict: Verdict| {
         let conversation = requirements[number];
         match format {
             Format::Json => results.push(json::requirement(conversation, &verdict)),
-            Format::Text => print(
-                out,
-                report::requirement(conversation, &verdict, single, *hint),
-            )?,
+            Format::Text => {
+                let transcript = verdict.transcript().filter(|_| single).map(mem::take);
+                let shown = report::requirement(conversation, &verdict, *hint);
+                print(out, transcript.unwrap_or_default() + &shown)?;
+            }
         }
         counted.push(verdict.name());
         Ok(match verdict {

@@ -47,27 +47,20 @@ pub(super) fn list(stages: &List, conversations: &[Conversation]) -> String {
             or one conversation:            cargo run -- check 04-broker two-people-chat"
 }
 
-/// One requirement and its verdict; where it's the only one, the transcript comes first.
-pub(super) fn requirement(
-    conversation: &Conversation,
-    verdict: &Verdict,
-    single: bool,
-    hint: bool,
-) -> String {
+/// One requirement and its verdict.
+pub(super) fn requirement(conversation: &Conversation, verdict: &Verdict, hint: bool) -> String {
     let about = &conversation.about;
     match verdict {
-        Verdict::Held(transcript) if single => format!("{transcript}{GOOD}✓{GOOD:#}  {about}"),
         Verdict::Held(_) => format!("{GOOD}✓{GOOD:#}  {about}"),
         Verdict::NotExamined(why) => format!("-  {about} ({why})"),
         Verdict::Gone(why) => format!(
             "{BAD}✗{BAD:#}  {about}\n\n   The server answered earlier conversations, and now it's gone:\n   {why}"
         ),
         Verdict::FellShort(fell_short) => {
-            let paragraphs = explanation(conversation, fell_short, !single, hint);
+            let paragraphs = explanation(conversation, fell_short, hint);
             let indented = paragraphs.map(|text| format!("\n   {}", text.replace('\n', "\n   ")));
             let indented = indented.collect::<Vec<_>>().join("\n");
-            let transcript = if single { &fell_short.transcript } else { "" };
-            format!("{transcript}{BAD}✗{BAD:#}  {about}\n{indented}")
+            format!("{BAD}✗{BAD:#}  {about}\n{indented}")
         }
     }
 }
@@ -76,7 +69,6 @@ pub(super) fn requirement(
 fn explanation(
     conversation: &Conversation,
     fell_short: &FellShort,
-    with_transcript: bool,
     hint: bool,
 ) -> impl Iterator<Item = String> {
     let Shortfall { expected, seen, .. } = &fell_short.shortfall;
@@ -87,7 +79,7 @@ fn explanation(
         paragraphs.push(format!("The specification, rule {rule}: {words}"));
     }
     let indented = |lines: &str| format!("   {}", lines.trim_end().replace('\n', "\n   "));
-    if with_transcript {
+    if !fell_short.transcript.is_empty() {
         paragraphs.push("The conversation went like this:".to_string());
         paragraphs.push(indented(&fell_short.transcript));
     }

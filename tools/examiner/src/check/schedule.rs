@@ -18,11 +18,8 @@ const AT_ONCE: usize = 16;
 /// A conversation that may take this long is played beside the others even where they share one server.
 const LONG: Duration = Duration::from_secs(5);
 
-/// Numbers of conversations that are begun in this order, so many at once.
-pub(super) struct Lane {
-    begin: Vec<usize>,
-    at_once: usize,
-}
+/// The numbers of conversations in the order in which they begin, and how many of them may be under way at once.
+type Lane = (Vec<usize>, usize);
 
 /// How to play conversations that may take this long, with one server that they share or with one each.
 pub(super) fn lanes(may_take: &[Duration], shared: bool) -> Vec<Lane> {
@@ -32,14 +29,11 @@ pub(super) fn lanes(may_take: &[Duration], shared: bool) -> Vec<Lane> {
         let (long, short) = begin
             .into_iter()
             .partition(|number| may_take[*number] >= LONG);
-        return [long, short].map(|begin| Lane { begin, at_once: 1 }).into();
+        return vec![(long, 1), (short, 1)];
     }
     // The longest begin first, so that no one waits for them at the end.
     begin.sort_by_key(|number| Reverse(may_take[*number]));
-    vec![Lane {
-        begin,
-        at_once: AT_ONCE,
-    }]
+    vec![(begin, AT_ONCE)]
 }
 
 /// Does the work with these numbers, which together are those from 0 on, and shows the results in the order of
@@ -54,7 +48,7 @@ pub(super) fn in_order<T: Send>(
     let next: Vec<AtomicUsize> = lanes.iter().map(|_| AtomicUsize::new(0)).collect();
     let (sender, done) = mpsc::channel();
     thread::scope(|scope| {
-        for (Lane { begin, at_once }, next) in lanes.iter().zip(&next) {
+        for ((begin, at_once), next) in lanes.iter().zip(&next) {
             for _ in 0..*at_once {
                 let (work, sender) = (&work, sender.clone());
                 scope.spawn(move || {
@@ -83,8 +77,8 @@ pub(super) fn in_order<T: Send>(
         while let Ok(result) = done.recv() {
             let go_on = receive(result);
             if !matches!(go_on, Ok(true)) {
-                for (lane, next) in lanes.iter().zip(&next) {
-                    next.store(lane.begin.len(), Ordering::Relaxed);
+                for ((begin, _), next) in lanes.iter().zip(&next) {
+                    next.store(begin.len(), Ordering::Relaxed);
                 }
                 stop();
                 return go_on.map(drop);
@@ -99,13 +93,6 @@ mod tests {
     use std::sync::{Barrier, Mutex};
 
     use super::*;
-
-    fn lane(begin: &[usize]) -> [Lane; 1] {
-        [Lane {
-            begin: begin.to_vec(),
-            at_once: 2,
-        }]
-    }
 
     #[test]
     fn what_comes_early_is_shown_in_its_turn() {
@@ -122,7 +109,7 @@ mod tests {
             shown.push((number, result));
             Ok(true)
         };
-        in_order(&lane(&[0, 1, 2, 3]), work, show, || {
+        in_order(&[(vec![0, 1, 2, 3], 2)], work, show, || {
             panic!("nothing is to be stopped")
         })
         .unwrap();
@@ -149,7 +136,7 @@ mod tests {
                 shown.push(number + 1);
                 Err(failed("show"))
             };
-            let error = in_order(&lane(&[0, 1]), work, show, || stop.send(()).unwrap());
+            let error = in_order(&[(vec![0, 1], 2)], work, show, || stop.send(()).unwrap());
             assert_eq!(error.unwrap_err().to_string(), fails);
             assert_eq!(shown, shown_before);
         }
@@ -170,7 +157,10 @@ mod tests {
             shown.push(number);
             Ok(false)
         };
-        in_order(&lane(&[3, 0, 1, 2]), work, show, || drop(stopped.wait())).unwrap();
+        in_order(&[(vec![3, 0, 1, 2], 2)], work, show, || {
+            drop(stopped.wait())
+        })
+        .unwrap();
         assert_eq!(shown, [0]);
         assert!(begun.lock().unwrap().contains(&3));
     }

@@ -48,6 +48,14 @@ impl Verdict {
             Verdict::NotExamined(_) => "not-examined",
         }
     }
+
+    pub(super) fn transcript(&mut self) -> Option<&mut String> {
+        match self {
+            Verdict::Held(transcript) => Some(transcript),
+            Verdict::FellShort(fell_short) => Some(&mut fell_short.transcript),
+            Verdict::Gone(_) | Verdict::NotExamined(_) => None,
+        }
+    }
 }
 
 /// Examines one server; shared by the threads that play conversations with it.
