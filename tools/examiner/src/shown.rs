@@ -36,21 +36,3 @@ pub(crate) fn shown_up_to(longest: usize, bytes: &[u8]) -> String {
     }
     text
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_cannot_be_seen_is_escaped_and_what_is_long_is_cut() {
-        for (bytes, text) in [
-            (&b"alice: \"hi\" \\o/\n"[..], "alice: \"hi\" \\o/"),
-            (b"\x1b[2J\r\n", "\\u{1b}[2J\\r"),
-            (b"caf\xc3\xa9 \xff", "café \\xff"),
-            (b"one more\n\n", "one more\\n"),
-            (b"12345678901234567\n", "12345678…  (18 bytes)"),
-        ] {
-            assert_eq!(shown_up_to(16, bytes), text);
-        }
-    }
-}

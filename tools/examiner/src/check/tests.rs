@@ -169,8 +169,6 @@ fn results_that_cannot_be_written_are_an_error() {
         // It has room for nothing.
         let mut full: &mut [u8] = &mut [];
         let error = check(&examination, &mut full).unwrap_err();
-        assert!(
-            matches!(error, Error::Io { source, .. } if source.kind() == io::ErrorKind::WriteZero)
-        );
+        assert!(matches!(error, Error::Io { why, .. } if why.kind() == io::ErrorKind::WriteZero));
     }
 }

@@ -95,7 +95,7 @@ impl Examiner<'_> {
             .start_among(&conversation.conditions, &self.under_way);
         let mut server = match started {
             Ok(server) => server,
-            Err(error) => return self.not_started(conversation, error.into()),
+            Err(error) => return self.not_started(conversation, error),
         };
         self.was_there.store(true, Ordering::Relaxed);
         let rules = Rules {
