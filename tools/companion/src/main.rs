@@ -57,7 +57,7 @@ fn usage(error: &clap::Error) -> Result<ExitCode> {
     let text = error.to_string();
     let text = text.trim_end();
     if !error.use_stderr() {
-        return print(text).map(|()| ExitCode::SUCCESS);
+        return print(text).map(|_| ExitCode::SUCCESS);
     }
     tell(text);
     tell("\nCommands:");

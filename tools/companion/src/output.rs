@@ -6,16 +6,16 @@ use std::io::{self, ErrorKind, Write as _};
 
 use anyhow::{Context as _, Result};
 
-/// Prints a line of a result.
+/// Prints a line of a result. Returns whether anything still reads stdout: a closed pipe is no error,
+/// because its reader has seen enough.
 ///
 /// # Errors
 ///
-/// When stdout can't be written to, a full disk for example. A closed pipe is no error, because its
-/// reader has seen enough.
-pub fn print(line: impl Display) -> Result<()> {
+/// When stdout can't be written to, a full disk for example.
+pub fn print(line: impl Display) -> Result<bool> {
     match io::stdout().write_all(format!("{line}\n").as_bytes()) {
-        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
-        result => result.context("cannot write to stdout"),
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(false),
+        written => written.map(|()| true).context("cannot write to stdout"),
     }
 }
 

@@ -65,10 +65,10 @@ impl Check {
         loop {
             // The status is for a caller that waits for the end, and there is none.
             let _ = self.examine();
-            print(format!(
-                "\nWaiting for a change in {} (Ctrl-C stops)",
-                root.display()
-            ))?;
+            let root = root.display();
+            if !print(format!("\nWaiting for a change in {root} (Ctrl-C stops)"))? {
+                return Ok(());
+            }
             changes.wait();
             print("")?;
         }
