@@ -4,7 +4,7 @@ use std::fs;
 
 use tempfile::TempDir;
 
-use crate::support::Book;
+use crate::support::{Book, Problem};
 
 pub struct Fixture {
     folder: TempDir,
@@ -194,4 +194,19 @@ impl Fixture {
     pub fn load(&self) -> Book {
         Book::load_from(self.folder.path()).expect("the fixture can be read")
     }
+}
+
+/// Demands that each problem, as text, starts with its counterpart, and that there are no others.
+pub fn assert_found(problems: &[Problem], expected: &[&str]) {
+    let found: Vec<String> = problems.iter().map(Problem::to_string).collect();
+    let pairs = found.iter().zip(expected);
+    assert!(
+        found.len() == expected.len()
+            && pairs
+                .into_iter()
+                .all(|(found, start)| found.starts_with(start)),
+        "expected\n  {}\nfound\n  {}",
+        expected.join("\n  "),
+        found.join("\n  ")
+    );
 }
