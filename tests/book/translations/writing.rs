@@ -74,7 +74,7 @@ pub(super) fn writing(book: &Book) -> Vec<Problem> {
 }
 
 /// The places where a text breaks a rule, with some characters around them.
-pub(super) fn breaches(text: &str) -> Vec<String> {
+fn breaches(text: &str) -> Vec<String> {
     static PATTERNS: LazyLock<Vec<Regex>> = LazyLock::new(|| {
         let patterns = RULES.map(|(pattern, _)| Regex::new(&pattern.replace("WIDE", WIDE)));
         patterns
