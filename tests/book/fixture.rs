@@ -168,6 +168,18 @@ impl Fixture {
             .fold(fixture, |fixture, (path, text)| fixture.write(path, text))
     }
 
+    /// Makes these changes: `[path, old, new]` edits a file, `[path, text]` writes it, `[path]` removes it.
+    pub fn with(self, changes: &[Vec<String>]) -> Fixture {
+        changes
+            .iter()
+            .fold(self, |fixture, change| match change.as_slice() {
+                [path, old, new] => fixture.edit(path, old, new),
+                [path, text] => fixture.write(path, text),
+                [path] => fixture.remove(path),
+                _ => panic!("{change:?} is no change"),
+            })
+    }
+
     /// Writes a file.
     pub fn write(self, path: &str, text: &str) -> Fixture {
         let file = self.folder.path().join(path);

@@ -40,7 +40,7 @@ fn problems(book: &Book, sections: &[(String, String)]) -> Vec<Problem> {
     problems.extend(links::broken_links(book, &site));
     problems.extend(links::missing_sections(&site, sections));
     problems.extend(links::edit_links(book, &site));
-    problems.extend(run_buttons(&site));
+    problems.extend(run_button(&site));
     problems.extend(languages::unpaired(&site));
     problems.extend(languages::left_in_english(&site));
     problems.extend(search::not_found(book, &site));
@@ -102,9 +102,9 @@ fn target(page: &str, link: &str) -> String {
     support::resolve(folder, link)
 }
 
-/// Pages with a button that would send a snippet to the playground, where it can't run.
-fn run_buttons(site: &Site) -> impl Iterator<Item = Problem> {
-    let pages = site.pages.iter().filter(|(_, page)| page.runs);
-    let what = "has a Run button; set output.html.playground.runnable = false in book.toml";
-    pages.map(move |(name, _)| Problem::new(name, 0, what))
+/// The first page with a button that would send a snippet to the playground, where it can't run.
+fn run_button(site: &Site) -> Option<Problem> {
+    let (name, _) = site.pages.iter().find(|(_, page)| page.runs)?;
+    let what = format!("{name} has a Run button; set output.html.playground.runnable = false");
+    Some(Problem::new("book.toml", 0, what))
 }

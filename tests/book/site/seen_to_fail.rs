@@ -94,7 +94,7 @@ fn faults_of_the_configuration_and_of_a_translation() {
         "book.toml: mdBook says: unclosed HTML tag `<b>`",
         "book.toml: mdBook says: no page says `=\"Print this book\"`, which has a translation",
         "book.toml: the edit link of 00-spec.html, https://git.example/edit/main/src/en/src/en/00-spec.md, names no file",
-        "01-quiet.html: has a Run button;",
+        "book.toml: 01-quiet.html has a Run button;",
         "00-spec.html: zh-CN/00-spec.html has no `spec`, so the language switch loses the section;",
         "zh-CN/00-spec.html: says `Hello` in English;",
         "zh-CN/00-spec.html: says `Press a key` in English;",
