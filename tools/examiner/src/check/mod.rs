@@ -201,7 +201,7 @@ fn reach(subject: &Subject, requirements: &[&Conversation]) -> Result<(), Error>
             bytes.div_ceil(1_000_000)
         );
     }
-    Ok(drop(subject.start(&Conditions::default())?))
+    subject.start(&Conditions::default()).map(drop)
 }
 
 fn examine(examination: &Examination, stage: &str, out: &mut dyn Write) -> Result<bool, Error> {

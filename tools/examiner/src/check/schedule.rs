@@ -117,51 +117,29 @@ mod tests {
     }
 
     #[test]
-    fn an_error_of_the_work_or_of_showing_it_ends_all_at_once() {
-        let failed = |what: &str| Error::Server(what.to_string());
-        for (fails, shown_before) in [("work", vec![]), ("show", vec![1])] {
+    fn whatever_ends_it_stops_what_has_begun() {
+        for ends in ["enough is shown", "it cannot be shown", "the work fails"] {
+            let failed = || Error::Server(ends.to_string());
             let (stop, stopped) = mpsc::channel();
             let stopped = Mutex::new(stopped);
-            let mut shown = Vec::new();
-            let work = |number| match (number, fails) {
-                // It takes until all are stopped.
-                (0, "work") | (1, "show") => {
+            // The second one begins first, and takes until it is stopped.
+            let work = |number| match number {
+                1 => {
                     let stopped = stopped.lock().unwrap();
-                    Ok(stopped.recv_timeout(Duration::from_secs(10)).unwrap())
+                    stopped.recv_timeout(Duration::from_secs(10)).unwrap();
+                    Ok(number)
                 }
-                (_, "work") => Err(failed("work")),
-                _ => Ok(()),
+                _ if ends == "the work fails" => Err(failed()),
+                _ => Ok(number),
             };
-            let show = |number, ()| {
-                shown.push(number + 1);
-                Err(failed("show"))
+            let show = |number, _| match number {
+                0 if ends == "enough is shown" => Ok(false),
+                0 => Err(failed()),
+                _ => panic!("{ends}, and more is shown"),
             };
-            let error = in_order(&[(vec![0, 1], 2)], work, show, || stop.send(()).unwrap());
-            assert_eq!(error.unwrap_err().to_string(), fails);
-            assert_eq!(shown, shown_before);
+            let ended = in_order(&[(vec![1, 0], 2)], work, show, || stop.send(()).unwrap());
+            let error = ended.map_err(|error| error.to_string()).err();
+            assert_eq!(error, (ends != "enough is shown").then(|| ends.to_string()));
         }
-    }
-
-    #[test]
-    fn what_takes_long_begins_first_and_is_stopped_when_enough_is_shown() {
-        let (begun, stopped) = (Mutex::new(Vec::new()), Barrier::new(2));
-        let mut shown = Vec::new();
-        let work = |number| {
-            begun.lock().unwrap().push(number);
-            if number == 3 {
-                stopped.wait();
-            }
-            Ok(number)
-        };
-        let show = |number, _| {
-            shown.push(number);
-            Ok(false)
-        };
-        in_order(&[(vec![3, 0, 1, 2], 2)], work, show, || {
-            drop(stopped.wait())
-        })
-        .unwrap();
-        assert_eq!(shown, [0]);
-        assert!(begun.lock().unwrap().contains(&3));
     }
 }

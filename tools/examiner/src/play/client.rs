@@ -119,14 +119,16 @@ impl Client {
         self.stream.get_ref().shutdown(Shutdown::Write)
     }
 
-    /// Sends bytes in packets of at most `packet` of them, by a thread of its own. All of them must be sent in
-    /// time, or if no time is given, the conversation goes on when the server makes the client wait.
+    /// Sends bytes in packets of at most `packet` of them, in a thread of its own. If they don't have to be sent
+    /// when this ends, it ends soon after the server makes the client wait.
     pub(super) fn sends(
         &mut self,
         bytes: &[u8],
         packet: usize,
-        wait: Option<Wait>,
+        wait: Wait,
+        must_end: bool,
     ) -> io::Result<()> {
+        self.has_sent(wait.left())?;
         let mut stream = self.stream.get_ref().try_clone()?;
         let (ended, sending) = mpsc::channel();
         self.sending = Some(sending);
@@ -139,14 +141,14 @@ impl Client {
             // An error means that no later step needs the result.
             let _ = ended.send(sent);
         });
-        match (wait, self.has_sent(wait.map_or(BESIDE, Wait::left))) {
-            (None, Err(error)) if is_timeout(&error) => Ok(()),
-            (_, sent) => sent,
+        match self.has_sent(if must_end { wait.left() } else { BESIDE }) {
+            Err(error) if is_timeout(&error) && !must_end => Ok(()),
+            sent => sent,
         }
     }
 
     /// Waits for the thread that sends, if there is one.
-    pub(super) fn has_sent(&mut self, time: Duration) -> io::Result<()> {
+    fn has_sent(&mut self, time: Duration) -> io::Result<()> {
         let Some(sending) = &self.sending else {
             return Ok(());
         };

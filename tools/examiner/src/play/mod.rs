@@ -130,8 +130,20 @@ impl Scene<'_> {
                 self.client(who)?.finishes(wait).map_err(not_sent)?;
                 did("finishes sending")
             }
-            Action::Sends { bytes, times, .. } => {
-                self.sends(step, wait)?;
+            Action::Sends {
+                bytes,
+                times,
+                each_byte,
+                may_fail,
+            } => {
+                let packet = if *each_byte { 1 } else { bytes.len() };
+                // Whoever may be cut off meanwhile must have sent all that the server takes first.
+                let must_end = *each_byte || *may_fail || step.within.is_some();
+                let (client, all) = (self.client(who)?, bytes.repeat(*times));
+                let sent = client.sends(&all, packet, wait, must_end);
+                if let (Err(error), false) = (sent, may_fail) {
+                    return Err(not_sent(error));
+                }
                 ('>', counted(&shown(bytes), *times))
             }
             Action::Receives { line, times } => {
@@ -171,13 +183,11 @@ impl Scene<'_> {
     }
 
     fn client(&mut self, who: &str) -> Result<&mut Client, Missed> {
-        let client = self.clients.get_mut(who);
-        client.ok_or_else(|| missed("a client", format!("{who} has not connected")))
+        self.clients.get_mut(who).ok_or_else(|| not_there(who))
     }
 
     fn leaves(&mut self, who: &str) -> Result<Client, Missed> {
-        let client = self.clients.remove(who);
-        client.ok_or_else(|| missed("a client", format!("{who} has not connected")))
+        self.clients.remove(who).ok_or_else(|| not_there(who))
     }
 
     fn connects(&mut self, who: &str, wait: Wait) -> Result<Note, Missed> {
@@ -188,7 +198,7 @@ impl Scene<'_> {
             .passes_over
             .extend(self.passed_over.map(String::from));
         client.hears_messages_only = self.hears_messages_only;
-        self.transcript.connected(&client.addr);
+        self.transcript.addrs.push(client.addr.clone());
         self.clients.insert(who.to_string(), client);
         Ok(did("connects"))
     }
@@ -199,10 +209,10 @@ impl Scene<'_> {
         let note = self.connects(who, wait)?;
         self.transcript.note(who, &note);
         let login = step.login();
-        let sent = self
-            .client(who)?
-            .sends(login.as_bytes(), login.len(), Some(wait));
-        sent.map_err(not_sent)?;
+        let (client, bytes) = (self.client(who)?, login.as_bytes());
+        client
+            .sends(bytes, bytes.len(), wait, true)
+            .map_err(not_sent)?;
         for line in login.lines() {
             self.transcript.note(who, &('>', line.to_string()));
         }
@@ -213,30 +223,6 @@ impl Scene<'_> {
         }
         let (greeting, wait) = (format!("from {who}: am I in?"), Wait::of(wait.within));
         self.hears(who, &greeting, 1, wait, |next| next == greeting)
-    }
-
-    fn sends(&mut self, step: &Step, wait: Wait) -> Result<(), Missed> {
-        let Action::Sends {
-            bytes,
-            times,
-            each_byte,
-            may_fail,
-        } = &step.action
-        else {
-            return Ok(());
-        };
-        // Whoever may be cut off meanwhile must have sent all that the server takes first.
-        let must_end = *each_byte || *may_fail || step.within.is_some();
-        let packet = if *each_byte { 1 } else { bytes.len() };
-        let client = self.client(&step.who)?;
-        let ready = client.has_sent(wait.left());
-        let sent = ready
-            .and_then(|()| client.sends(&bytes.repeat(*times), packet, must_end.then_some(wait)));
-        if *may_fail {
-            Ok(())
-        } else {
-            sent.map_err(not_sent)
-        }
     }
 
     /// Expects lines that fit, of which people are told in these words.
@@ -282,4 +268,8 @@ impl Scene<'_> {
         }
         Ok(('<', format!("{total} lines, those of each sender in order")))
     }
+}
+
+fn not_there(who: &str) -> Missed {
+    missed("a client", format!("{who} has not connected"))
 }

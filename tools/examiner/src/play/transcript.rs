@@ -27,7 +27,7 @@ pub(super) struct Transcript {
     width: usize,
     round: usize,
     /// The clients' addresses, in the order in which they connected.
-    addrs: Vec<String>,
+    pub(super) addrs: Vec<String>,
 }
 
 impl Transcript {
@@ -49,10 +49,6 @@ impl Transcript {
         if round > 1 && !self.text.ends_with(ELLIPSIS) {
             self.text.push_str(ELLIPSIS);
         }
-    }
-
-    pub(super) fn connected(&mut self, addr: &str) {
-        self.addrs.push(addr.to_string());
     }
 
     /// Adds a line. Of rounds that repeat, the first stands for all.
