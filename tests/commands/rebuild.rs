@@ -9,18 +9,19 @@ use std::{
     time::SystemTime,
 };
 
-use cargo_metadata::{Artifact, Message, camino::Utf8Path};
+use cargo_metadata::{Artifact, Message, PackageId, camino::Utf8Path};
 
 use crate::program::cargo;
 
-const BUILD: &str = "build --bins";
+const BUILD: &str = "build --bin companion --bin bench --bin 07-client";
 const TEST: &str = "test --no-run";
 
 /// All that a command needs, built.
 fn artifacts(command: &str) -> Vec<Artifact> {
     let (mut cargo, _) = cargo(command);
-    cargo.arg("--message-format=json").stderr(Stdio::inherit());
-    let output = cargo.output().expect("Cargo can be run");
+    cargo.arg("--message-format=json-render-diagnostics");
+    let output = cargo.stderr(Stdio::inherit()).output();
+    let output = output.expect("Cargo can be run");
     assert!(output.status.success(), "`cargo {command}` fails");
     let messages = Message::parse_stream(&output.stdout[..]);
     let artifact = |message| match message {
@@ -30,13 +31,12 @@ fn artifacts(command: &str) -> Vec<Artifact> {
     messages.filter_map(artifact).collect()
 }
 
-/// The sets of features that each target of a package was built with.
-fn features(artifacts: &[Artifact]) -> BTreeMap<String, BTreeSet<String>> {
-    let mut features = BTreeMap::<_, BTreeSet<_>>::new();
+/// The sets of features that each package was built with.
+fn features(artifacts: &[Artifact]) -> BTreeMap<&PackageId, BTreeSet<String>> {
+    let mut features = BTreeMap::new();
     for artifact in artifacts {
-        let target = format!("{} of {}", artifact.target.name, artifact.package_id);
-        let set = artifact.features.join(" ");
-        features.entry(target).or_default().insert(set);
+        let sets: &mut BTreeSet<_> = features.entry(&artifact.package_id).or_default();
+        sets.insert(artifact.features.join(" "));
     }
     features
 }
@@ -65,9 +65,9 @@ fn no_command_replaces_what_another_one_runs() {
 
     let with = features(&tested);
     let mut differ = String::new();
-    for (target, built) in features(&built) {
-        if let Some(tested) = with.get(&target).filter(|tested| !built.is_subset(tested)) {
-            differ += &format!("{target}: {built:?} and {tested:?}\n");
+    for (package, built) in features(&built) {
+        if let Some(tested) = with.get(package).filter(|tested| !built.is_subset(tested)) {
+            differ += &format!("{package}: {built:?} and {tested:?}\n");
         }
     }
     assert!(
