@@ -96,7 +96,7 @@ fn serving_goes_on_without_stderr() {
     let served = Served::of(running);
     // After each of them it says that it has rebuilt the book.
     for word in ["apple", "banana"] {
-        let mut page = served.open("/first.html");
+        let page = served.open("/first.html");
         book.write("src/first.md", &format!("One {word}.\n"));
         page.must_reload();
         has(&served.page("/first.html"), word);

@@ -60,7 +60,7 @@ fn shows_an_edit_and_reloads_the_pages() {
     let served = Served::start(book.path());
     for word in ["apple", "banana", "cherry"] {
         let old = served.page("/first.html");
-        let mut page = served.listen(&old);
+        let page = served.listen(&old);
         book.write("src/first.md", &format!("One {word}.\n"));
         let reloads = thread::spawn(move || page.must_reload());
         // A reader who clicks around meanwhile must never find a page missing, or half of one.
@@ -88,7 +88,7 @@ fn rebuilds_for_every_kind_of_source() {
         theme/head.hbs   | <meta name="new"> | <meta name="newer">
     "#;
     for [file, old, new] in rows(edits) {
-        let mut page = served.open("/second.html");
+        let page = served.open("/second.html");
         let before = fs::read_to_string(book.path().join(file)).unwrap_or_default();
         book.write(file, &before.replacen(old, new, 1));
         page.must_reload();

@@ -34,9 +34,7 @@ impl Served {
     }
 
     pub(crate) fn get(&self, path: &str) -> Response {
-        let request = minreq::get(format!("http://127.0.0.1:{}{path}", self.port));
-        let answer = request.with_timeout(PATIENCE.as_secs()).send();
-        answer.expect("it is answered")
+        get(self.port, path)
     }
 
     /// The text of a page, which must be there.
@@ -47,28 +45,28 @@ impl Served {
     }
 
     /// Asks what the script of this page asks: whether there's a newer version.
-    pub(crate) fn listen(&self, page: &str) -> OpenPage<'_> {
+    pub(crate) fn listen(&self, page: &str) -> OpenPage {
         let mut texts = page.split('"');
         let question = texts.find(|text| text.starts_with("/live-reload/"));
         let question = question.unwrap_or_else(|| panic!("this page does not ask: {page}"));
         OpenPage {
-            served: self,
+            port: self.port,
             question: question.to_string(),
         }
     }
 
-    pub(crate) fn open(&self, path: &str) -> OpenPage<'_> {
+    pub(crate) fn open(&self, path: &str) -> OpenPage {
         self.listen(&self.page(path))
     }
 }
 
 /// A page that waits until it is to be loaded again, as its script does.
-pub(crate) struct OpenPage<'a> {
-    served: &'a Served,
+pub(crate) struct OpenPage {
+    port: u16,
     question: String,
 }
 
-impl OpenPage<'_> {
+impl OpenPage {
     pub(crate) fn must_reload(&self) {
         let deadline = Instant::now() + PATIENCE;
         // Without news, the server ends its answer after a while, and a browser asks again.
@@ -78,7 +76,13 @@ impl OpenPage<'_> {
     }
 
     fn says_reload(&self) -> bool {
-        let answer = self.served.get(&self.question);
+        let answer = get(self.port, &self.question);
         answer.as_str().expect("it is text").contains("data: reload\n\n")
     }
+}
+
+fn get(port: u16, path: &str) -> Response {
+    let request = minreq::get(format!("http://127.0.0.1:{port}{path}"));
+    let answer = request.with_timeout(PATIENCE.as_secs()).send();
+    answer.expect("it is answered")
 }
