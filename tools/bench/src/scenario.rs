@@ -2,7 +2,7 @@
 
 use anyhow::{Result, bail};
 
-use crate::load::{Run, Value};
+use crate::load::Load;
 
 /// One kind of measurement.
 #[derive(Clone)]
@@ -11,18 +11,12 @@ pub(crate) struct Scenario {
     pub(crate) name: &'static str,
     /// What is measured, in one sentence.
     pub(crate) about: &'static str,
-    /// Puts the load on a server. Fails when a message is lost, damaged, doubled or out of order, when a
-    /// client is sent away, or when the server does not do what the scenario is about.
-    pub(crate) load: fn(&mut Run) -> Result<Vec<Value>>,
+    pub(crate) load: Load,
     /// The limit on the descriptors of the server, if there is one.
     pub(crate) descriptors: Option<u32>,
 }
 
-const fn scenario(
-    name: &'static str,
-    load: fn(&mut Run) -> Result<Vec<Value>>,
-    about: &'static str,
-) -> Scenario {
+const fn scenario(name: &'static str, load: Load, about: &'static str) -> Scenario {
     Scenario {
         name,
         about,
@@ -60,17 +54,17 @@ pub(crate) const SCENARIOS: [Scenario; 14] = [
     ),
     scenario(
         "fan-out-100",
-        |run| run.fan_out(100, 1_000),
+        |run| run.fan(1, 100, 1_000),
         "One client writes lines to 100 others, 1,000 lines ahead at most; each copy counts.",
     ),
     scenario(
         "fan-out-500",
-        |run| run.fan_out(500, 1_000),
+        |run| run.fan(1, 500, 1_000),
         "One client writes lines to 500 others, 1,000 lines ahead at most; each copy counts.",
     ),
     scenario(
         "fan-in",
-        |run| run.fan_in(50, 1_000),
+        |run| run.fan(50, 1, 1_000),
         "50 clients write to one as fast as they can, 1,000 messages ahead at most.",
     ),
     scenario(

@@ -11,20 +11,19 @@ use std::{
     time::Duration,
 };
 
-use anyhow::Result;
 use clap::Parser as _;
 use examiner::{conversation, stages};
 use serde_json::Value;
 
 use crate::{
     Cli, Command,
-    load::{self, Run},
+    load::Load,
     report::{Report, json, plot},
     scenario::{self, SCENARIOS, Scenario},
 };
 
 /// A scenario in small.
-type Small = (&'static str, fn(&mut Run) -> Result<Vec<load::Value>>);
+type Small = (&'static str, Load);
 
 /// Nothing takes so long, on any machine.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -37,14 +36,8 @@ fn command(arguments: &[&str]) -> Cli {
 /// as the other tests use them, without optimisation.
 fn measured(arguments: &[&str], (name, load): Small, patience: Duration) -> Report {
     let out = tempfile::tempdir().unwrap();
-    let moment = [
-        "--out",
-        out.path().to_str().unwrap(),
-        "--rounds",
-        "1",
-        "--seconds",
-        "0.1",
-    ];
+    let out = format!("--out={}", out.path().display());
+    let moment = ["--rounds=1", "--seconds=0.1", &out];
     let mut measure = command(&[arguments, &moment].concat()).measure;
     (measure.patience, measure.pinned) = (patience, false);
     let servers = measure.servers(|names| {
@@ -52,12 +45,12 @@ fn measured(arguments: &[&str], (name, load): Small, patience: Duration) -> Repo
         let program = |name: &&str| stages.program(name).map(Path::to_path_buf);
         names.iter().map(program).collect()
     });
-    let mut scenarios = SCENARIOS.into_iter();
-    let scenario = scenarios.find(|scenario| scenario.name == name).unwrap();
-    let small = Scenario { load, ..scenario };
-    measure
-        .compare(&servers.unwrap(), &[small], |_| Ok(()))
-        .unwrap()
+    let scenario = SCENARIOS.into_iter().find(|scenario| scenario.name == name);
+    let scenario = scenario.unwrap();
+    let report = measure.compare(&servers.unwrap(), &[Scenario { load, ..scenario }], |_| {
+        Ok(())
+    });
+    report.unwrap()
 }
 
 const SERVERS: [&str; 3] = ["06-disconnect", "06-tokio --nodelay", "06-router"];
@@ -66,8 +59,8 @@ const SERVERS: [&str; 3] = ["06-disconnect", "06-tokio --nodelay", "06-router"];
 const SMALL: [Small; 9] = [
     ("pairs-50", |run| run.pairs(3, 300)),
     ("ping-pong-50", |run| run.ping_pong(3)),
-    ("fan-out-100", |run| run.fan_out(5, 1_000)),
-    ("fan-in", |run| run.fan_in(3, 300)),
+    ("fan-out-100", |run| run.fan(1, 5, 1_000)),
+    ("fan-in", |run| run.fan(3, 1, 300)),
     ("latency", |run| run.latency(4, 500)),
     ("idle", |run| run.idle(100)),
     ("slow-reader", |run| run.slow_reader(20_000)),
@@ -94,13 +87,9 @@ fn every_scenario_is_measured_and_recorded() {
     let text = |value: &Value| value.as_str().unwrap().to_string();
     assert!(text(&machine["date"]).ends_with(" GMT"), "{json:#}");
     assert!(machine["processors"].as_u64().unwrap() > 0, "{json:#}");
-    for known in [
-        &machine["kernel"],
-        &versions["rustc"],
-        &versions["async-std"],
-        &versions["tokio"],
-    ] {
-        assert_ne!(text(known), "", "{json:#}");
+    assert_ne!(text(&machine["kernel"]), "", "{json:#}");
+    for name in ["rustc", "async-std", "tokio"] {
+        assert_ne!(text(&versions[name]), "", "{json:#}");
     }
     let scenarios = json["scenarios"].as_array().unwrap();
     assert_eq!(scenarios.len(), SMALL.len());
@@ -135,18 +124,14 @@ fn a_server_that_ends_is_reported() {
 
 #[test]
 fn what_there_is_not_is_answered_with_what_there_is() {
-    let unknown = command(&["06-tokyo"]).measure;
-    let error = unknown
-        .servers(stages::build_release)
-        .err()
-        .unwrap()
-        .to_string();
+    let servers = command(&["06-tokyo"])
+        .measure
+        .servers(stages::build_release);
+    let error = servers.err().unwrap().to_string();
     let known = "there is no server named 06-tokyo; there are: 01-accept,";
     assert!(error.starts_with(known), "{error}");
-    assert!(
-        SERVERS.iter().all(|name| error.contains(&name[..8])),
-        "{error}"
-    );
+    let known = SERVERS.map(|name| error.contains(&name[..8]));
+    assert_eq!(known, [true; 3], "{error}");
     let choose = |names: &[&str]| {
         let names: Vec<String> = names.iter().map(|name| name.to_string()).collect();
         let chosen = scenario::choose(&names)?.into_iter();
@@ -246,18 +231,15 @@ fn serve(
 }
 
 const PAIR: Small = ("pairs-1", |run| run.pairs(1, 1_000));
-const FAN_IN: Small = ("fan-in", |run| run.fan_in(3, 1_000));
+const FAN_IN: Small = ("fan-in", |run| run.fan(3, 1, 1_000));
 
 /// What the bench says of a server with this mistake, if it says anything. Which of several senders it finds
 /// first is a matter of chance.
 fn judged(mistake: impl Mistake, small: Small, patience: Duration) -> Option<String> {
     let report = measured(&["--addr", &server(mistake)], small, patience);
     let failure = report.failures().next()?;
-    Some(
-        failure
-            .replace("from a2", "from a1")
-            .replace("from a3", "from a1"),
-    )
+    let failure = failure.replace("from a2", "from a1");
+    Some(failure.replace("from a3", "from a1"))
 }
 
 #[test]
@@ -285,10 +267,8 @@ fn every_message_must_arrive_whole_once_and_in_order() {
         |line| line.replace("a1", "b1"),
     ];
     for (place, mistake) in mistakes.into_iter().enumerate() {
-        let written = mistake(&lines[0]) + &lines[1];
-        let mut both = written
-            .lines()
-            .zip(lines.iter().map(|line| line.trim_end()));
+        let (written, right) = (mistake(&lines[0]) + &lines[1], lines.concat());
+        let mut both = written.lines().zip(right.lines());
         let (seen, wanted) = both.find(|(seen, wanted)| seen != wanted).unwrap();
         let told = Some(format!("b1 has received `{seen}` instead of `{wanted}`"));
         assert_eq!(judged(edits(mistake), PAIR, PATIENCE), told);
@@ -301,10 +281,8 @@ fn every_message_must_arrive_whole_once_and_in_order() {
         write(m.from, Some(m.line));
         write(m.to, Some(m.line));
     };
-    let told = format!(
-        "a1 has received `{}`, which no client wrote to it",
-        lines[0].trim_end()
-    );
+    let seen = lines[0].trim_end();
+    let told = format!("a1 has received `{seen}`, which no client wrote to it");
     assert_eq!(judged(tells_the_sender_too, PAIR, PATIENCE), Some(told));
     let closes = |m: Message, write: Write| write(m.to, None);
     let told = "the server closed the connection of b1".to_string();
@@ -327,14 +305,12 @@ fn what_is_lost_is_not_waited_for_without_end() {
 fn messages_that_a_slow_reader_does_not_get_are_lost_or_refused() {
     let small: Small = ("slow-reader", |run| run.slow_reader(1_000));
     let refuses = |m: Message, write: Write| write(m.from, Some("error full\n"));
-    let loses = edits(|_| String::new());
-    let servers = [
-        server(edits(str::to_string)),
-        server(loses),
-        server(refuses),
-    ];
-    for (server, wanted) in servers.iter().zip([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0]]) {
-        let report = measured(&["--addr", server], small, PATIENCE);
+    for (server, wanted) in [
+        (server(edits(str::to_string)), [0.0, 0.0]),
+        (server(edits(|_| String::new())), [0.0, 1.0]),
+        (server(refuses), [1.0, 0.0]),
+    ] {
+        let report = measured(&["--addr", &server], small, PATIENCE);
         let readings = report.measured[0].samples[0][0].as_ref().unwrap();
         let seen = ["refused messages", "lost messages"].map(|name| {
             let reading = readings.iter().find(|(metric, _)| metric.name == name);

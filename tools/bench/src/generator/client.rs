@@ -236,11 +236,8 @@ impl Client {
         if self.may_be_closed {
             return Ok(());
         }
-        bail!(
-            "the server closed the connection of {}{}",
-            self.name,
-            self.said()
-        )
+        let (name, said) = (&self.name, self.said());
+        bail!("the server closed the connection of {name}{said}")
     }
 
     /// What the server said to it last, for people.

@@ -80,7 +80,10 @@ impl Generator {
             if waiting == 0 {
                 return Ok(first..self.clients.len());
             }
-            waiting -= self.echoes()?;
+            let arrivals = self.turn(None)?.into_iter();
+            waiting -= arrivals
+                .filter(|arrival| arrival.sender == arrival.client)
+                .count();
         }
     }
 
@@ -154,39 +157,31 @@ impl Generator {
         if !arrivals.is_empty() {
             self.last_arrival = Instant::now();
         } else if timeout.is_none() && self.last_arrival.elapsed() >= self.patience {
-            let seconds = self.patience.as_secs_f64();
-            bail!("nothing has arrived for {seconds} s{}", self.missing());
+            let missing = self.missing().map_or(String::new(), |(client, line)| {
+                let (name, line, said) = (&client.name, shown(line), client.said());
+                format!("; {name} waits for `{line}`{said}")
+            });
+            bail!(
+                "nothing has arrived for {} s{missing}",
+                self.patience.as_secs_f64()
+            );
         }
         Ok(arrivals)
     }
 
-    /// How many clients the next turn tells that the line has come that they wrote to themselves.
-    fn echoes(&mut self) -> Result<usize> {
-        let arrivals = self.turn(None)?.into_iter();
-        Ok(arrivals
-            .filter(|arrival| arrival.sender == arrival.client)
-            .count())
-    }
-
-    /// A line that is under way, for people.
-    fn missing(&self) -> String {
-        let awaited = |client| self.late(client).or(client.echo.as_deref());
-        let mut missing = self.clients.iter().filter_map(|client| {
-            let line = shown(awaited(client)?);
-            Some(format!(
-                "; {} waits for `{line}`{}",
-                client.name,
-                client.said()
-            ))
-        });
-        missing.next().unwrap_or_default()
-    }
-
-    /// The next message to this client that is under way, if it reads.
-    fn late<'a>(&self, client: &'a Client) -> Option<&'a [u8]> {
+    /// A line that is under way to a client that reads: a message, or what it wrote to itself.
+    fn missing(&self) -> Option<(&Client, &[u8])> {
         let late = |(from, lines): &&(usize, Numbered)| lines.number < self.clients[*from].sent();
-        let (_, lines) = client.incoming.iter().find(late)?;
-        client.reads.then_some(&lines.line)
+        let mut missing = self
+            .clients
+            .iter()
+            .filter(|client| client.reads)
+            .filter_map(|client| {
+                let message = client.incoming.iter().find(late);
+                let message = message.map(|(_, lines)| lines.line.as_slice());
+                Some((client, message.or(client.echo.as_deref())?))
+            });
+        missing.next()
     }
 
     /// Waits until every message has arrived, and then until every client has received a line that it writes
@@ -197,23 +192,19 @@ impl Generator {
     /// When something is missing, or comes that must not.
     pub(crate) fn finish(&mut self) -> Result<()> {
         self.last_arrival = Instant::now();
-        while self
-            .clients
-            .iter()
-            .any(|client| self.late(client).is_some())
-        {
-            self.turn(None)?;
-        }
-        let mut waiting = 0;
+        self.await_all()?;
         for client in &mut self.clients {
             if client.reads && !client.closed {
                 client.write_to_itself("is that all?");
                 client.flush(&mut self.inbox)?;
-                waiting += 1;
             }
         }
-        while waiting > 0 {
-            waiting -= self.echoes()?;
+        self.await_all()
+    }
+
+    fn await_all(&mut self) -> Result<()> {
+        while self.missing().is_some() {
+            self.turn(None)?;
         }
         Ok(())
     }

@@ -9,7 +9,7 @@ use std::{
 use anyhow::Result;
 use hdrhistogram::Histogram;
 
-use super::{Meter, Run, TEXT, Value, quantile};
+use super::{Run, TEXT, Value, meter, quantile};
 use crate::{
     generator::Generator,
     metric::{P50, P99, P999, SERVER_BUSY},
@@ -19,12 +19,12 @@ impl Run {
     /// Clients write in turn, so many messages a second in all.
     pub(crate) fn latency(&mut self, clients: usize, rate: u32) -> Result<Vec<Value>> {
         let ring = self.ring(clients)?;
-        let meter = Meter::start(self.server);
+        let spent = meter(self.server);
         let seconds = self.seconds;
         let times = self.by_the_clock(ring, rate, self.warm_up(), |elapsed, _| {
             Ok(elapsed < seconds)
         })?;
-        let (_, [busy, ..]) = meter.spent();
+        let (_, [busy, ..]) = spent();
         self.generator.finish()?;
         // The generator watches the clock all the time, so its own share says nothing here.
         Ok(vec![

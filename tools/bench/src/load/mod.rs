@@ -25,6 +25,10 @@ const WARM_UP: f64 = 0.2;
 /// A number, where the system tells it.
 pub(crate) type Value = (&'static Metric, Option<f64>);
 
+/// Puts a load on a server. Fails when a message is lost, damaged, doubled or out of order, when a client is
+/// sent away, or when the server does not do what the load is about.
+pub(crate) type Load = fn(&mut Run) -> Result<Vec<Value>>;
+
 /// One measurement: the clients, and the server that they connect to.
 pub(crate) struct Run {
     pub(crate) generator: Generator,
@@ -57,13 +61,13 @@ impl Run {
             step(&mut self.generator)?;
         }
         // A step may take long; what follows has its own time.
-        let meter = Meter::start(self.server);
+        let spent = meter(self.server);
         let start = Instant::now();
         let mut count = 0;
         while start.elapsed().as_secs_f64() < self.seconds - self.warm_up() {
             count += step(&mut self.generator)?;
         }
-        let (seconds, [server, generator, waited]) = meter.spent();
+        let (seconds, [server, generator, waited]) = spent();
         let each = |percent| 1e6 * seconds * percent / 100.0 / count.max(1) as f64;
         Ok(vec![
             (rate, Some(count as f64 / seconds)),
@@ -89,27 +93,13 @@ fn quantile(times: &Histogram<u64>, quantile: f64) -> Option<f64> {
 /// another had its processor; in seconds, or in percent of a time. `None` where the system does not tell.
 type Costs = [Option<f64>; 3];
 
-/// Measures what time costs, from its start on.
-struct Meter {
-    server: Process,
-    start: Instant,
-    before: Costs,
-}
-
-impl Meter {
-    fn start(server: Process) -> Meter {
-        Meter {
-            server,
-            before: costs(server),
-            start: Instant::now(),
-        }
-    }
-
-    /// How many seconds have passed, and what was spent of them, in percent.
-    fn spent(&self) -> (f64, Costs) {
-        let seconds = self.start.elapsed().as_secs_f64();
-        let mut spent = costs(self.server);
-        for (spent, before) in spent.iter_mut().zip(self.before) {
+/// Begins to measure. What it returns tells how many seconds have passed, and what was spent of them, in percent.
+fn meter(server: Process) -> impl Fn() -> (f64, Costs) {
+    let (before, start) = (costs(server), Instant::now());
+    move || {
+        let seconds = start.elapsed().as_secs_f64();
+        let mut spent = costs(server);
+        for (spent, before) in spent.iter_mut().zip(before) {
             *spent = spent
                 .zip(before)
                 .map(|(now, then)| 100.0 * (now - then) / seconds);

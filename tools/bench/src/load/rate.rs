@@ -19,18 +19,16 @@ impl Run {
         self.flood(from.zip(to.map(|to| vec![to])), ahead)
     }
 
-    /// Clients write to one, until so many messages of each are under way.
-    pub(crate) fn fan_in(&mut self, senders: usize, ahead: usize) -> Result<Vec<Value>> {
+    /// Each sender writes each line to all recipients, until so many of its lines are under way.
+    pub(crate) fn fan(
+        &mut self,
+        senders: usize,
+        recipients: usize,
+        ahead: usize,
+    ) -> Result<Vec<Value>> {
         let from = self.clients('a', senders)?;
-        let to = self.clients('b', 1)?;
-        self.flood(from.map(|from| (from, to.clone().collect())), ahead)
-    }
-
-    /// One client writes each line to all recipients, until so many of its lines are under way.
-    pub(crate) fn fan_out(&mut self, recipients: usize, ahead: usize) -> Result<Vec<Value>> {
-        let from = self.clients('a', 1)?;
-        let to = self.clients('b', recipients)?;
-        self.flood(from.map(|from| (from, to.clone().collect())), ahead)
+        let to: Vec<usize> = self.clients('b', recipients)?.collect();
+        self.flood(from.map(|from| (from, to.clone())), ahead)
     }
 
     /// Each client writes lines to its recipients, and keeps so many under way. Each copy counts.

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 
-use super::{Meter, Run, Value, quantile};
+use super::{Run, Value, meter, quantile};
 use crate::metric::{
     CLOSED, CONNECTION_MEMORY, DISTURBED, FULL_CPU, GROWTH, LOGINS, LOST, REFUSED, STALL, TAKEN,
     UNDISTURBED,
@@ -126,12 +126,12 @@ impl Run {
             // A server that has no descriptor left may send clients away, or let them wait.
             self.generator.clients[client].may_be_closed = true;
         }
-        let meter = Meter::start(self.server);
+        let spent = meter(self.server);
         let start = Instant::now();
         while start.elapsed().as_secs_f64() < self.seconds {
             self.generator.turn(Some(Duration::from_millis(10)))?;
         }
-        let (_, [busy, ..]) = meter.spent();
+        let (_, [busy, ..]) = spent();
         let (served, extra) = self.generator.clients.split_at_mut(served);
         ensure!(
             served.iter().all(|client| !client.closed),
