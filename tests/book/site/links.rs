@@ -78,7 +78,7 @@ fn broken(site: &Site, page: &str, link: &str) -> Option<String> {
         "" => page.to_string(),
         path => target(page, &decode(path)),
     };
-    if !site.files.contains(&target) {
+    if !site.files.contains_key(&target) {
         return Some(format!("`{link}` leads to no file of the book; correct it"));
     }
     let (fragment, page) = (decode(fragment), site.pages.get(&target));

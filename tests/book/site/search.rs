@@ -1,7 +1,5 @@
 //! Search in Chinese: each word that the glossary explains is found there.
 
-use std::fs;
-
 use companion::book::edition::CHINESE;
 use serde_json::Value;
 
@@ -50,12 +48,11 @@ fn finds(search: &Value, word: &str, section: &str) -> bool {
 /// The index of the Chinese edition, which is a string in a script.
 fn index(site: &Site) -> Value {
     let start = format!("{}searchindex", CHINESE.path);
-    let script = site.files.iter().find(|name| name.starts_with(&start));
-    let script = site
-        .folder
-        .path()
-        .join(script.expect("mdBook writes an index"));
-    let script = fs::read_to_string(script).expect("the site was just written");
+    let mut files = site.files.iter();
+    let (_, script) = files
+        .find(|(name, _)| name.starts_with(&start))
+        .expect("mdBook writes an index");
+    let script = String::from_utf8_lossy(script);
     let json = script
         .split_once("JSON.parse('")
         .and_then(|(_, rest)| rest.split_once("'));\n"));
