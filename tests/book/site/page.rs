@@ -11,8 +11,6 @@ pub(super) struct Page {
     pub(super) links: Vec<String>,
     /// Where "Suggest an edit" leads.
     pub(super) edit: Option<String>,
-    /// Whether the menu links to another site: with the edit link, or with the icon of the repository.
-    pub(super) names_repository: bool,
     /// Whether mdBook's script would put a Run button on it.
     pub(super) runs: bool,
     /// The value of `lang`.
@@ -67,8 +65,6 @@ impl Page {
             (_, language) => language.map(|_| "switch".to_string()),
         };
         self.addresses.extend(address.zip(href.clone()));
-        let external = href.as_ref().is_some_and(|href| href.contains("://"));
-        self.names_repository |= around && external && name == "a";
         let classes = attributes.get("class").copied().unwrap_or_default();
         let mut classes = classes.split_whitespace();
         self.runs |= classes.any(|class| ["playground", "play-button"].contains(&class));
