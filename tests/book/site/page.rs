@@ -17,7 +17,7 @@ pub(super) struct Page {
     pub(super) lang: Option<String>,
     /// The page's addresses: `canonical`, one for each `hreflang`, and where the language `switch` leads.
     pub(super) addresses: BTreeMap<String, String>,
-    /// The words outside the chapter, whether they are shown or read aloud.
+    /// The words that are not in the chapter's text, whether they are shown or read aloud.
     pub(super) around: Vec<String>,
 }
 
@@ -34,7 +34,7 @@ impl Page {
                 Some(open) if name.strip_prefix('/') == Some(open) => drop(inside.pop()),
                 Some(&("script" | "style")) => {}
                 _ => {
-                    page.note(name, &attributes(tag), inside.is_empty());
+                    page.note(name, &attributes(tag));
                     if ["main", "script", "style"].contains(&name) {
                         inside.push(name);
                     }
@@ -47,17 +47,15 @@ impl Page {
         page
     }
 
-    fn note(&mut self, name: &str, attributes: &HashMap<&str, &str>, around: bool) {
+    fn note(&mut self, name: &str, attributes: &HashMap<&str, &str>) {
         let value = |name| {
             attributes
                 .get(name)
                 .map(|value| value.replace("&amp;", "&"))
         };
         self.ids.extend(value("id"));
-        if around {
-            let words = ["title", "aria-label", "placeholder"];
-            self.around.extend(words.into_iter().filter_map(value));
-        }
+        let words = ["title", "aria-label", "placeholder"];
+        self.around.extend(words.into_iter().filter_map(value));
         let (rel, href) = (attributes.get("rel"), value("href"));
         let address = match (rel, value("hreflang")) {
             (Some(&"canonical"), _) => Some("canonical".to_string()),

@@ -14,11 +14,18 @@ pub(super) fn not_found(book: &Book, site: &Site) -> Vec<Problem> {
     let (chapter, terms) = glossary(book);
     let index = index(site);
     let page = &site.pages[&format!("{}glossary.html", CHINESE.path)];
-    let mut problems = Vec::new();
-    for (english, word, line) in terms {
+    let explained = terms.iter().filter_map(|(english, word, line)| {
         let id = id_of(english);
-        let explained = page.ids.contains(&id) && !word.contains(|c: char| c.is_ascii());
-        if explained && !finds(&index, word, &format!("glossary.html#{id}")) {
+        let is_chinese = !word.contains(|c: char| c.is_ascii());
+        (is_chinese && page.ids.contains(&id)).then_some((word, id, *line))
+    });
+    let explained: Vec<_> = explained.collect();
+    let mut problems = Vec::new();
+    if explained.is_empty() {
+        problems.push(chapter.problem(0, "has no entry for any of its terms, to search for"));
+    }
+    for (word, id, line) in explained {
+        if !finds(&index, word, &format!("glossary.html#{id}")) {
             let what = format!("a search for {word} doesn't find the entry #{id}; use it there");
             problems.push(chapter.problem(line, what));
         }
