@@ -76,7 +76,7 @@ pub(super) fn left_in_english(site: &Site) -> Vec<Problem> {
             if words.any(|word| word.len() > 1 && !NAMES.contains(&word)) {
                 let text = text.trim();
                 let what = format!(
-                    "says `{text}` in English; translate it in tools/companion/src/book/edition.rs"
+                    "says `{text}` in English; translate it in tools/companion/src/book/zh-CN.toml"
                 );
                 problems.push(Problem::new(name, 0, what));
             }

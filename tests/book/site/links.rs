@@ -78,7 +78,7 @@ fn broken(site: &Site, page: &str, link: &str) -> Option<String> {
         "" => page.to_string(),
         path => target(page, &decode(path)),
     };
-    if !site.files.contains(&target) {
+    if !site.files.contains_key(&target) {
         return Some(format!("`{link}` leads to no file of the book; correct it"));
     }
     let (fragment, page) = (decode(fragment), site.pages.get(&target));
@@ -104,17 +104,15 @@ pub(super) fn missing_sections(site: &Site, sections: &[(String, String)]) -> Ve
 
 /// The first page whose "Suggest an edit" leads to no file of the repository: one cause breaks all of them.
 ///
-/// Without an address of the repository, no page names one. If any page does, all have the link.
+/// Where no address of the repository is known, no page has the link.
 pub(super) fn edit_links(book: &Book, site: &Site) -> Option<Problem> {
     // These are made of the whole book.
     let whole = ["404.html", "print.html", "toc.html"];
     let leads_to_a_file = |link: &str| {
-        let path = link
-            .split_once("edit/")
-            .and_then(|(_, rest)| rest.split_once('/'));
-        path.is_some_and(|(_, path)| book.root.join(path).is_file())
+        let path = link.find("/src/").map(|start| &link[start + 1..]);
+        path.is_some_and(|path| book.root.join(path).is_file())
     };
-    if !site.pages.values().any(|page| page.names_repository) {
+    if site.pages.values().all(|page| page.edit.is_none()) {
         return None;
     }
     let mut pages = site.pages.iter();
@@ -122,15 +120,10 @@ pub(super) fn edit_links(book: &Book, site: &Site) -> Option<Problem> {
         let link = page.edit.as_deref();
         !whole.contains(&edition_of(name).1) && !link.is_some_and(leads_to_a_file)
     })?;
-    let what = match &page.edit {
-        None => format!(
-            "{name} has no edit link, but the repository is linked to; set \
-             output.html.edit-url-template beside git-repository-url, or neither of them"
-        ),
-        Some(link) => format!(
-            "the edit link of {name}, {link}, names no file of the repository; correct \
-             output.html.edit-url-template (mdBook replaces `{{path}}` by src/…)"
-        ),
-    };
+    let link = page.edit.as_deref().unwrap_or("which it doesn't have");
+    let what = format!(
+        "the edit link of {name}, {link}, names no file of the repository; correct \
+         output.html.edit-url-template (mdBook replaces `{{path}}` by src/…)"
+    );
     Some(Problem::new("book.toml", 0, what))
 }

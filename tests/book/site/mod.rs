@@ -8,15 +8,10 @@ mod page;
 mod search;
 mod seen_to_fail;
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fs,
-};
+use std::collections::BTreeMap;
 
 use companion::book::edition::{CHINESE, ENGLISH, Edition};
 use examiner::conversation;
-use tempfile::TempDir;
-use walkdir::WalkDir;
 
 use self::page::Page;
 use crate::support::{self, Book, Problem};
@@ -47,45 +42,29 @@ fn problems(book: &Book, sections: &[(String, String)]) -> Vec<Problem> {
     problems
 }
 
-/// The files of a built book.
+/// A built book.
 struct Site {
-    /// Where they are, until this is dropped.
-    folder: TempDir,
-    /// Names from the root of the site, with `/`.
-    files: BTreeSet<String>,
+    /// The files by their names from the root of the site, with `/`.
+    files: BTreeMap<String, Vec<u8>>,
     pages: BTreeMap<String, Page>,
 }
 
-/// Builds the book and reads it. What mdBook warns of is a problem too.
+/// Builds the book and reads its pages. What mdBook warns of is a problem too.
 fn render(book: &Book) -> Result<(Site, Vec<Problem>), Problem> {
-    let folder = tempfile::tempdir().expect("the system has a folder for temporary files");
     let problem = |what: String| Problem::new("book.toml", 0, what);
-    let built = companion::book::build(&book.root, folder.path(), None)
+    let built = companion::book::build(&book.root, None)
         .map_err(|error| problem(format!("the book can't be built: {error:#}")))?;
     let lines = built.faults.iter().chain(&built.warnings);
     let problems = lines.map(|line| problem(format!("mdBook says: {line}")));
-    let (mut files, mut pages) = (BTreeSet::new(), BTreeMap::new());
-    for entry in WalkDir::new(&folder) {
-        let entry = entry.expect("the site was just written");
-        if entry.file_type().is_file() {
-            let name = entry.path().strip_prefix(&folder).unwrap_or(entry.path());
-            let name = name.to_string_lossy().replace('\\', "/");
-            if name.ends_with(".html") {
-                let html = fs::read_to_string(entry.path()).expect("the site was just written");
-                pages.insert(name.clone(), Page::read(&html));
-            }
-            files.insert(name);
-        }
-    }
     let problems = problems.collect();
-    Ok((
-        Site {
-            folder,
-            files,
-            pages,
-        },
-        problems,
-    ))
+    let html = built
+        .files
+        .iter()
+        .filter(|(name, _)| name.ends_with(".html"));
+    let pages = html.map(|(name, html)| (name.clone(), Page::read(&String::from_utf8_lossy(html))));
+    let pages = pages.collect();
+    let files = built.files;
+    Ok((Site { files, pages }, problems))
 }
 
 /// The edition of a page, and the page's name in it.

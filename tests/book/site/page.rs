@@ -11,15 +11,13 @@ pub(super) struct Page {
     pub(super) links: Vec<String>,
     /// Where "Suggest an edit" leads.
     pub(super) edit: Option<String>,
-    /// Whether the menu links to another site: with the edit link, or with the icon of the repository.
-    pub(super) names_repository: bool,
     /// Whether mdBook's script would put a Run button on it.
     pub(super) runs: bool,
     /// The value of `lang`.
     pub(super) lang: Option<String>,
     /// The page's addresses: `canonical`, one for each `hreflang`, and where the language `switch` leads.
     pub(super) addresses: BTreeMap<String, String>,
-    /// The words outside the chapter, whether they are shown or read aloud.
+    /// The words that are not in the chapter's text, whether they are shown or read aloud.
     pub(super) around: Vec<String>,
 }
 
@@ -36,7 +34,7 @@ impl Page {
                 Some(open) if name.strip_prefix('/') == Some(open) => drop(inside.pop()),
                 Some(&("script" | "style")) => {}
                 _ => {
-                    page.note(name, &attributes(tag), inside.is_empty());
+                    page.note(name, &attributes(tag));
                     if ["main", "script", "style"].contains(&name) {
                         inside.push(name);
                     }
@@ -49,17 +47,15 @@ impl Page {
         page
     }
 
-    fn note(&mut self, name: &str, attributes: &HashMap<&str, &str>, around: bool) {
+    fn note(&mut self, name: &str, attributes: &HashMap<&str, &str>) {
         let value = |name| {
             attributes
                 .get(name)
                 .map(|value| value.replace("&amp;", "&"))
         };
         self.ids.extend(value("id"));
-        if around {
-            let words = ["title", "aria-label", "placeholder"];
-            self.around.extend(words.into_iter().filter_map(value));
-        }
+        let words = ["title", "aria-label", "placeholder"];
+        self.around.extend(words.into_iter().filter_map(value));
         let (rel, href) = (attributes.get("rel"), value("href"));
         let address = match (rel, value("hreflang")) {
             (Some(&"canonical"), _) => Some("canonical".to_string()),
@@ -67,8 +63,6 @@ impl Page {
             (_, language) => language.map(|_| "switch".to_string()),
         };
         self.addresses.extend(address.zip(href.clone()));
-        let external = href.as_ref().is_some_and(|href| href.contains("://"));
-        self.names_repository |= around && external && name == "a";
         let classes = attributes.get("class").copied().unwrap_or_default();
         let mut classes = classes.split_whitespace();
         self.runs |= classes.any(|class| ["playground", "play-button"].contains(&class));

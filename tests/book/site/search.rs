@@ -1,7 +1,5 @@
 //! Search in Chinese: each word that the glossary explains is found there.
 
-use std::fs;
-
 use companion::book::edition::CHINESE;
 use serde_json::Value;
 
@@ -16,11 +14,18 @@ pub(super) fn not_found(book: &Book, site: &Site) -> Vec<Problem> {
     let (chapter, terms) = glossary(book);
     let index = index(site);
     let page = &site.pages[&format!("{}glossary.html", CHINESE.path)];
-    let mut problems = Vec::new();
-    for (english, word, line) in terms {
+    let explained = terms.iter().filter_map(|(english, word, line)| {
         let id = id_of(english);
-        let explained = page.ids.contains(&id) && !word.contains(|c: char| c.is_ascii());
-        if explained && !finds(&index, word, &format!("glossary.html#{id}")) {
+        let is_chinese = !word.contains(|c: char| c.is_ascii());
+        (is_chinese && page.ids.contains(&id)).then_some((word, id, *line))
+    });
+    let explained: Vec<_> = explained.collect();
+    let mut problems = Vec::new();
+    if explained.is_empty() {
+        problems.push(chapter.problem(0, "has no entry for any of its terms, to search for"));
+    }
+    for (word, id, line) in explained {
+        if !finds(&index, word, &format!("glossary.html#{id}")) {
             let what = format!("a search for {word} doesn't find the entry #{id}; use it there");
             problems.push(chapter.problem(line, what));
         }
@@ -50,12 +55,11 @@ fn finds(search: &Value, word: &str, section: &str) -> bool {
 /// The index of the Chinese edition, which is a string in a script.
 fn index(site: &Site) -> Value {
     let start = format!("{}searchindex", CHINESE.path);
-    let script = site.files.iter().find(|name| name.starts_with(&start));
-    let script = site
-        .folder
-        .path()
-        .join(script.expect("mdBook writes an index"));
-    let script = fs::read_to_string(script).expect("the site was just written");
+    let mut files = site.files.iter();
+    let (_, script) = files
+        .find(|(name, _)| name.starts_with(&start))
+        .expect("mdBook writes an index");
+    let script = String::from_utf8_lossy(script);
     let json = script
         .split_once("JSON.parse('")
         .and_then(|(_, rest)| rest.split_once("'));\n"));
