@@ -12,5 +12,6 @@ mod fixture;
 mod seen_to_fail;
 mod site;
 mod snippets;
+mod spelling;
 mod support;
 mod translations;
