@@ -5,6 +5,7 @@
 //! - `snippets`: every Rust snippet, compiled
 //! - `site`: the rendered book
 //! - `translations`: the book in other languages
+//! - `spelling`: the words of all texts
 //! - `fixture`: the small sound book that tests put a fault into
 
 mod checks;
