@@ -811,6 +811,10 @@ pub(crate) fn shown_up_to(longest: usize, bytes: &[u8]) -> String {
     let mut text = String::new();
     for chunk in line.utf8_chunks() {
         for c in chunk.valid().chars() {
+            // No character takes more than four bytes, so this is more than what is shown.
+            if text.len() > 4 * longest {
+                break;
+            }
             // It escapes quotation marks and the backslash too, which everybody can see.
             match c.escape_debug().nth(1) {
                 Some(escaped) if !['"', '\'', '\\'].contains(&escaped) => {
