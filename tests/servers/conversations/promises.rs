@@ -61,7 +61,7 @@ fn next_chapter(book: Book, stage: &Program, next: &Program) -> Result<Option<Ti
             let is_first = |cause: &&Cause| likely.first() == Some(&cause.text.as_str());
             let cause = conversation.causes.iter().find(is_first);
             let section = conversation.section.as_deref().unwrap_or_default();
-            if cause.is_some_and(is_next) && section.starts_with(&next) {
+            if cause.is_some_and(|cause| cause.next) && section.starts_with(&next) {
                 return Ok(());
             }
             let (place, seen) = (&conversation.place, &shortfall.seen);
@@ -108,21 +108,4 @@ fn explained(book: Book) -> Timed {
         }
     });
     (Default::default(), trial)
-}
-
-/// How the causes begin that say what a new chapter adds.
-const NEXT: [&str; 9] = [
-    "One connection's error ends the accept loop",
-    "Nothing is written yet",
-    "Each connection knows only itself",
-    "The process has no handler for Ctrl-C",
-    "A message to a peer that is gone ends the broker",
-    "A good login is not answered",
-    "Lines have no limit yet",
-    "Queues have no limit yet",
-    "The clients are not told",
-];
-
-fn is_next(cause: &Cause) -> bool {
-    NEXT.iter().any(|next| cause.text.starts_with(next))
 }

@@ -563,7 +563,7 @@ fn examine(
                 return Ok(Verdict::NotExamined(why));
             }
             (_, Subject::Addr(_)) if was_there.load(Ordering::Relaxed) => {
-                return Ok(Verdict::Gone(error));
+                return Ok(Verdict::Gone(error.to_string()));
             }
             _ if was_there.load(Ordering::Relaxed) => bail!(
                 "{error}; it must listen at the address that it is given, because several run at once"

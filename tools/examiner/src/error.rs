@@ -1,79 +1,61 @@
-//! Why something could not be done, in words for people.
+//! The one type of error of this crate.
 
-use std::{error, fmt, io, sync::Arc};
+use std::{fmt::Display, io, sync::Arc};
 
-/// Why something could not be done. Each shows as one line that says what was wrong and where.
-#[derive(Clone, Debug)]
+/// Why something couldn't be done, as one line for people that says what is wrong and where.
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum Error {
-    /// A file of the book says what cannot be understood.
+    /// A file of the repository can't be understood.
+    #[error("{place}: {what}")]
     Malformed {
-        /// The file, and the line, if that is known.
+        /// The file, followed by the line where it's known: `04-broker.kdl:7`.
         place: String,
-        /// What is wrong with it, and what would be right.
+        /// What is wrong with it, or what was expected.
         what: String,
     },
-    /// There is nothing of that name.
+    /// Nothing has this name.
+    #[error("there is no {what} named {name}; there are: {}", known.join(", "))]
     Unknown {
-        /// What was looked for: `stage`, `conversation`.
+        /// What was looked for: `program`, `conversation`.
         what: &'static str,
         /// The name.
         name: String,
-        /// The names that there are.
+        /// The names that exist.
         known: Vec<String>,
     },
-    /// The system refused.
+    /// The operating system refused.
+    #[error("{what}: {why}")]
     Io {
         /// What was tried: `cannot read FILE`.
         what: String,
-        /// Its reason.
-        source: Arc<io::Error>,
+        /// Why it failed. It's part of the line already, so it's no `source` to print after it.
+        why: Arc<io::Error>,
     },
-    /// Cargo did not build a program.
+    /// Cargo didn't build a program.
+    #[error("{0}")]
     Build(String),
-    /// A server did not do what it must do to be examined: start, listen, take a signal, end.
+    /// A server didn't do what an examination needs: start, listen, report, take a signal, end.
+    #[error("{0}")]
     Server(String),
 }
 
 impl Error {
-    pub(crate) fn malformed(place: impl Into<String>, what: impl fmt::Display) -> Error {
-        Error::Malformed {
-            place: place.into(),
-            what: what.to_string(),
-        }
+    pub(crate) fn malformed(place: impl Into<String>, what: impl Display) -> Error {
+        let (place, what) = (place.into(), what.to_string());
+        Error::Malformed { place, what }
     }
 
     pub(crate) fn unknown<'a>(
         what: &'static str,
         name: &str,
-        known: impl IntoIterator<Item = &'a str>,
+        known: impl Iterator<Item = &'a str>,
     ) -> Error {
-        Error::Unknown {
-            what,
-            name: name.to_string(),
-            known: known.into_iter().map(str::to_string).collect(),
-        }
+        let (name, known) = (name.to_string(), known.map(str::to_string).collect());
+        Error::Unknown { what, name, known }
     }
 
-    pub(crate) fn io(what: impl Into<String>, source: io::Error) -> Error {
-        Error::Io {
-            what: what.into(),
-            source: Arc::new(source),
-        }
+    pub(crate) fn io(what: impl Into<String>, why: io::Error) -> Error {
+        let (what, why) = (what.into(), Arc::new(why));
+        Error::Io { what, why }
     }
 }
-
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Error::Malformed { place, what } => write!(f, "{place}: {what}"),
-            Error::Unknown { what, name, known } => {
-                let known = known.join(", ");
-                write!(f, "there is no {what} named {name}; there are: {known}")
-            }
-            Error::Io { what, source } => write!(f, "{what}: {source}"),
-            Error::Build(why) | Error::Server(why) => f.write_str(why),
-        }
-    }
-}
-
-impl error::Error for Error {}

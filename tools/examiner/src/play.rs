@@ -16,6 +16,7 @@ use socket2::{Domain, Socket, Type};
 use crate::{
     conversation::{Action, Conversation, PATIENCE, Step, TRIES_TO_CONNECT},
     process::{Process, Server, Signal, Threads},
+    shown::shown,
     stages::Version,
 };
 
@@ -158,8 +159,7 @@ pub fn play(conversation: &Conversation, server: &mut Server, rules: Rules) -> O
         addrs: Vec::new(),
         passed_over: PassedOver {
             start: rules.passed_over,
-            all_but_messages: rules.version == Version::Two
-                && conversation.version == Version::One,
+            all_but_messages: rules.version == Version::Two && conversation.version == Version::One,
         },
         welcomes: rules.version == Version::Two && conversation.version == Version::Two,
         round: 1,
@@ -413,9 +413,9 @@ impl Stage<'_> {
                 for (name, client) in &self.clients {
                     wanted = wanted.replace(&format!("{{{name}}}"), &client.addr);
                 }
-                self.server
-                    .reports(&wanted, deadline)
-                    .map_err(|seen| missed(format!("the server reports `{wanted}`"), seen))?;
+                self.server.reports(&wanted, deadline).map_err(|seen| {
+                    missed(format!("the server reports `{wanted}`"), seen.to_string())
+                })?;
                 self.note("server", '|', &wanted);
             }
             Action::GetsInterrupt => {
@@ -496,10 +496,9 @@ impl Stage<'_> {
                 self.note("server", '*', "catches up");
             }
             Action::Exits(wanted) => {
-                let status = self
-                    .server
-                    .wait(within)
-                    .map_err(|seen| missed("the server ends", seen + self.and_listens()))?;
+                let status = self.server.wait(within).map_err(|seen| {
+                    missed("the server ends", format!("{seen}{}", self.and_listens()))
+                })?;
                 if status.code() != Some(*wanted) {
                     return Err(missed(
                         format!("exit status {wanted}"),
@@ -563,7 +562,7 @@ impl Stage<'_> {
     fn signal(&self, signal: Signal) -> Result<(), Missed> {
         self.server
             .signal(signal)
-            .map_err(|seen| missed("to signal the server", seen))
+            .map_err(|seen| missed("to signal the server", seen.to_string()))
     }
 
     fn connect(&mut self, who: &str, within: Duration) -> Result<(), Missed> {
@@ -796,43 +795,6 @@ fn counted(text: &str, times: usize) -> String {
         1 => text.to_string(),
         times => format!("{text}  ({times} times)"),
     }
-}
-
-/// Bytes as a reader would write them: a line without its ending, not too long, and escaped what cannot
-/// be seen, or would command a terminal.
-fn shown(bytes: &[u8]) -> String {
-    const LONGEST: usize = 60;
-    shown_up_to(LONGEST, bytes)
-}
-
-/// The same, where so many characters are not too long.
-pub(crate) fn shown_up_to(longest: usize, bytes: &[u8]) -> String {
-    let line = bytes.strip_suffix(b"\n").unwrap_or(bytes);
-    let mut text = String::new();
-    for chunk in line.utf8_chunks() {
-        for c in chunk.valid().chars() {
-            // No character takes more than four bytes, so this is more than what is shown.
-            if text.len() > 4 * longest {
-                break;
-            }
-            // It escapes quotation marks and the backslash too, which everybody can see.
-            match c.escape_debug().nth(1) {
-                Some(escaped) if !['"', '\'', '\\'].contains(&escaped) => {
-                    text.extend(c.escape_debug())
-                }
-                _ => text.push(c),
-            }
-        }
-        for byte in chunk.invalid() {
-            // Writing to a string cannot fail.
-            let _ = write!(text, "\\x{byte:02x}");
-        }
-    }
-    if text.chars().count() > longest {
-        let start: String = text.chars().take(longest / 2).collect();
-        text = format!("{start}…  ({} bytes)", bytes.len());
-    }
-    text
 }
 
 #[cfg(test)]

@@ -1,14 +1,14 @@
-//! The programs of the book, built: every stage and every solution of an exercise.
+//! The programs of the book, built: every stage, solution and alternative in Rust.
 //!
-//! They are built into a target folder of their own, `target/stages`. Cargo unifies the features of
-//! the packages that one command selects, so `target/debug` may hold two builds of one dependency,
-//! and a compiler that looks for libraries there refuses to choose (E0464). This folder is only ever
-//! built one way, so it holds one build of each, and the tests can hand it to `rustdoc`.
+//! They have a target folder of their own, `target/stages`, so that nothing here rebuilds the program that runs,
+//! or the other way round. And Cargo unifies the features of the packages that a command selects, so
+//! `target/debug` may hold two builds of one dependency, and a compiler that looks for libraries there refuses to
+//! choose (E0464). This folder is only ever built in one way, so the tests can hand it to `rustdoc`.
 
 use std::{
     collections::{BTreeMap, HashSet},
     env,
-    ffi::OsString,
+    ffi::{OsStr, OsString},
     fs::{self, File},
     io,
     path::{Path, PathBuf},
@@ -18,8 +18,11 @@ use std::{
 
 use cargo_metadata::{Artifact, Message};
 
-use super::{Program, list, root};
+use super::list::{Program, list, root};
 use crate::Error;
+
+/// What libraries end in.
+const LIBRARIES: [&str; 5] = ["rlib", "rmeta", "so", "dylib", "dll"];
 
 /// The built programs, and the folder of the libraries that they are linked with.
 #[derive(Debug)]
@@ -29,11 +32,11 @@ pub struct Stages {
 }
 
 impl Stages {
-    /// The executable of a stage, or of a solution or an alternative: `04-broker`, for example.
+    /// The executable of a stage, a solution or an alternative: `04-broker`, for example.
     ///
     /// # Errors
     ///
-    /// When there is none; the error names those that there are.
+    /// If no program has this name; the error lists the names.
     pub fn program(&self, name: &str) -> Result<&Path, Error> {
         find(&self.programs, name)
     }
@@ -42,6 +45,11 @@ impl Stages {
     pub fn deps(&self) -> &Path {
         &self.deps
     }
+}
+
+fn find<'a>(programs: &'a BTreeMap<String, PathBuf>, name: &str) -> Result<&'a Path, Error> {
+    let found = programs.get(name).map(PathBuf::as_path);
+    found.ok_or_else(|| Error::unknown("program", name, programs.keys().map(String::as_str)))
 }
 
 /// The Cargo that runs us; without one, the Cargo that built us.
@@ -53,79 +61,97 @@ pub fn cargo() -> OsString {
 ///
 /// # Errors
 ///
-/// When they do not build, or the folder cannot be written.
+/// If they don't build, or the folder can't be written.
 pub fn build() -> Result<&'static Stages, Error> {
     static STAGES: OnceLock<Result<Stages, Error>> = OnceLock::new();
-    let stages = STAGES.get_or_init(|| build_in(&target()));
+    let stages = STAGES.get_or_init(|| {
+        let (_lock, artifacts) = cargo_build(&["--bins", "--examples"])?;
+        let files = artifacts.iter().flat_map(|artifact| &artifact.filenames);
+        let files: HashSet<&Path> = files.map(|file| file.as_std_path()).collect();
+        // The last library is the package's own, which is built for this target even if others are not.
+        let mut libraries = artifacts
+            .iter()
+            .rev()
+            .flat_map(|artifact| &artifact.filenames);
+        let library = libraries.find(|file| file.extension() == Some("rlib"));
+        let deps = library.and_then(|file| file.parent()).ok_or_else(|| {
+            Error::Build("Cargo built the programs of the book without a library".into())
+        })?;
+        let removed = remove_others(deps.as_std_path(), &files);
+        removed.map_err(|error| Error::io(format!("cannot tidy {deps}"), error))?;
+        Ok(Stages {
+            programs: executables(&artifacts),
+            deps: deps.into(),
+        })
+    });
     stages.as_ref().map_err(Error::clone)
 }
 
-/// Builds these programs with optimisation, and returns their executables in this order; Cargo's progress
-/// goes to stderr.
+/// Removes the libraries of earlier builds: with another `Cargo.lock`, another compiler, other flags.
+fn remove_others(deps: &Path, ours: &HashSet<&Path>) -> io::Result<()> {
+    for entry in fs::read_dir(deps)? {
+        let file = entry?.path();
+        let end = file.extension().and_then(OsStr::to_str);
+        if end.is_some_and(|end| LIBRARIES.contains(&end)) && !ours.contains(file.as_path()) {
+            fs::remove_file(&file)?;
+        }
+    }
+    Ok(())
+}
+
+/// Builds these programs with optimization, and returns their executables in this order.
 ///
 /// # Errors
 ///
-/// When one of them is no server that Cargo builds; the error names those. And as [`build`].
+/// If one of them isn't a server that Cargo builds; the error names those. And as [`build`].
 pub fn build_release(names: &[&str]) -> Result<Vec<PathBuf>, Error> {
     let is_ours = |program: &&Program| !program.is_client && program.command.is_empty();
     let servers: Vec<&Program> = list()?.programs().filter(is_ours).collect();
     let mut arguments = vec!["--release"];
     for name in names {
-        let program = servers.iter().find(|program| program.name == *name);
-        let program = program.ok_or_else(|| {
-            Error::unknown("server", name, servers.iter().map(|server| &*server.name))
-        })?;
-        let kind = if program.is_stage() { "--bin" } else { "--example" };
-        arguments.extend([kind, name]);
+        let server = servers.iter().find(|server| server.name == *name);
+        let known = servers.iter().map(|server| server.name.as_str());
+        let server = server.ok_or_else(|| Error::unknown("server", name, known))?;
+        arguments.extend([
+            if server.is_stage() {
+                "--bin"
+            } else {
+                "--example"
+            },
+            name,
+        ]);
     }
-    let target = target();
-    let _lock = lock(&target)?;
-    let built = executables(&cargo_build(&target, &arguments)?);
-    let paths = names.iter().map(|name| Ok(find(&built, name)?.to_path_buf()));
+    let (_lock, artifacts) = cargo_build(&arguments)?;
+    let built = executables(&artifacts);
+    let paths = names
+        .iter()
+        .map(|name| Ok(find(&built, name)?.to_path_buf()));
     paths.collect()
 }
 
-fn target() -> PathBuf {
-    root().join("target").join("stages")
-}
-
-fn build_in(target: &Path) -> Result<Stages, Error> {
-    let _lock = lock(target)?;
-    let artifacts = cargo_build(target, &["--bins", "--examples"])?;
-    let files: HashSet<PathBuf> = artifacts
-        .iter()
-        .flat_map(|artifact| artifact.filenames.iter().map(PathBuf::from))
-        .collect();
-    let library = files
-        .iter()
-        .find(|file| file.extension().is_some_and(|end| end == "rlib"));
-    let deps = library.and_then(|file| file.parent()).ok_or_else(|| {
-        Error::Build("Cargo has built the programs of the book without a single library".into())
-    })?;
-    remove_others(deps, &files)
-        .map_err(|error| Error::io(format!("cannot tidy {}", deps.display()), error))?;
-    Ok(Stages {
-        programs: executables(&artifacts),
-        deps: deps.to_path_buf(),
-    })
-}
-
-/// Builds programs of the package `code`, and returns what Cargo says of each artifact.
-fn cargo_build(target: &Path, arguments: &[&str]) -> Result<Vec<Artifact>, Error> {
-    let cargo = cargo();
-    let output = Command::new(&cargo)
+/// Builds programs of the package `code`, and returns what Cargo says of each artifact. As long as the lock is
+/// there, no other process builds them: a test beside `cargo run -- check`, for example.
+fn cargo_build(arguments: &[&str]) -> Result<(File, Vec<Artifact>), Error> {
+    let target = &root().join("target").join("stages");
+    let lock = || {
+        fs::create_dir_all(target)?;
+        let file = File::create(target.join("lock"))?;
+        file.lock().map(|()| file)
+    };
+    let what = || format!("cannot lock the folder {}", target.display());
+    let lock = lock().map_err(|error| Error::io(what(), error))?;
+    let output = Command::new(cargo())
         .args(["build", "--package", "code"])
         .args(arguments)
-        .arg("--target-dir")
+        .args(["--message-format=json-render-diagnostics", "--target-dir"])
         .arg(target)
-        .arg("--message-format=json-render-diagnostics")
-        // A reader may have told Cargo to keep what is not a program elsewhere, with that of other projects.
+        // A reader may have told Cargo to keep libraries elsewhere, together with those of other projects.
         .env("CARGO_BUILD_BUILD_DIR", target)
         .current_dir(root())
         .stdin(Stdio::null())
         .stderr(Stdio::inherit())
-        .output()
-        .map_err(|error| Error::io(format!("cannot run {}", cargo.display()), error))?;
+        .output();
+    let output = output.map_err(|error| Error::io("cannot run cargo", error))?;
     if !output.status.success() {
         return Err(Error::Build(format!(
             "the programs of the book do not build ({}); `cargo build --package code {}` shows why",
@@ -133,39 +159,13 @@ fn cargo_build(target: &Path, arguments: &[&str]) -> Result<Vec<Artifact>, Error
             arguments.join(" ")
         )));
     }
-    let messages = Message::parse_stream(&output.stdout[..]);
-    let artifacts = messages.filter_map(|message| match message {
-        Ok(Message::CompilerArtifact(artifact)) => Some(Ok(artifact)),
-        Ok(_) => None,
-        Err(error) => Some(Err(Error::io("cannot understand Cargo", error))),
-    });
-    artifacts.collect()
-}
-
-/// Keeps a second process, a test beside `cargo run -- check`, from building and tidying in between.
-fn lock(target: &Path) -> Result<File, Error> {
-    let lock = || {
-        fs::create_dir_all(target)?;
-        let file = File::create(target.join("lock"))?;
-        file.lock()?;
-        Ok(file)
+    let messages: io::Result<Vec<Message>> = Message::parse_stream(&output.stdout[..]).collect();
+    let messages = messages.map_err(|error| Error::io("cannot understand cargo", error))?;
+    let artifact = |message| match message {
+        Message::CompilerArtifact(artifact) => Some(artifact),
+        _ => None,
     };
-    lock().map_err(|error: io::Error| {
-        Error::io(format!("cannot lock the folder {}", target.display()), error)
-    })
-}
-
-/// Removes the libraries of earlier builds: another `Cargo.lock`, another compiler, other flags.
-fn remove_others(deps: &Path, ours: &HashSet<PathBuf>) -> io::Result<()> {
-    const LIBRARIES: [&str; 5] = ["rlib", "rmeta", "so", "dylib", "dll"];
-    for entry in fs::read_dir(deps)? {
-        let file = entry?.path();
-        let is_library = |end: &std::ffi::OsStr| LIBRARIES.iter().any(|library| end == *library);
-        if file.extension().is_some_and(is_library) && !ours.contains(&file) {
-            fs::remove_file(&file)?;
-        }
-    }
-    Ok(())
+    Ok((lock, messages.into_iter().filter_map(artifact).collect()))
 }
 
 fn executables(artifacts: &[Artifact]) -> BTreeMap<String, PathBuf> {
@@ -174,11 +174,6 @@ fn executables(artifacts: &[Artifact]) -> BTreeMap<String, PathBuf> {
         Some((artifact.target.name.clone(), file.into_std_path_buf()))
     };
     artifacts.iter().filter_map(executable).collect()
-}
-
-fn find<'a>(programs: &'a BTreeMap<String, PathBuf>, name: &str) -> Result<&'a Path, Error> {
-    let found = programs.get(name).map(PathBuf::as_path);
-    found.ok_or_else(|| Error::unknown("program", name, programs.keys().map(String::as_str)))
 }
 
 #[cfg(test)]
@@ -190,21 +185,15 @@ mod tests {
         let stages = build().unwrap();
         assert!(stages.program("01-accept").unwrap().is_file());
         let error = stages.program("04-brokre").unwrap_err().to_string();
-        assert!(
-            error.starts_with("there is no program named 04-brokre; there are: 01-accept, 01-count,"),
-            "{error}"
-        );
-    }
-
-    #[test]
-    fn each_dependency_has_one_build() {
-        let deps = build().unwrap().deps();
-        let libraries: Vec<String> = fs::read_dir(deps)
-            .unwrap()
-            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-            .filter(|name| name.starts_with("libasync_std-") && name.ends_with(".rlib"))
-            .collect();
-        assert_eq!(libraries.len(), 1, "{libraries:?}");
+        let expected = "there is no program named 04-brokre; there are: 01-accept, 01-count,";
+        assert!(error.starts_with(expected), "{error}");
+        let is_async_std = |file: &Path| {
+            let name = file.file_name().unwrap().to_str().unwrap();
+            name.starts_with("libasync_std-") && name.ends_with(".rlib")
+        };
+        let files = fs::read_dir(stages.deps()).unwrap();
+        let libraries = files.filter(|file| is_async_std(&file.as_ref().unwrap().path()));
+        assert_eq!(libraries.count(), 1);
     }
 
     #[test]
@@ -213,18 +202,14 @@ mod tests {
         fs::create_dir_all(&folder).unwrap();
         let names = [
             "libours-1.rlib",
-            "libstale-2.rlib",
-            "libstale-2.rmeta",
+            "libold-2.rlib",
+            "libold-2.rmeta",
             "notes.d",
         ];
-        for name in names {
-            fs::write(folder.join(name), "").unwrap();
-        }
-        remove_others(&folder, &HashSet::from([folder.join(names[0])])).unwrap();
-        let left: Vec<bool> = names
-            .iter()
-            .map(|name| folder.join(name).exists())
-            .collect();
+        let files = names.map(|name| folder.join(name));
+        files.iter().for_each(|file| fs::write(file, "").unwrap());
+        remove_others(&folder, &HashSet::from([files[0].as_path()])).unwrap();
+        let left = files.map(|file| file.exists());
         fs::remove_dir_all(&folder).unwrap();
         assert_eq!(left, [true, false, false, true]);
     }

@@ -1,6 +1,6 @@
 //! The list of programs, `code/stages.toml`. The head of that file explains its fields.
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{collections::BTreeMap, fs, path::Path, sync::OnceLock};
 
 use serde::Deserialize;
 
@@ -9,13 +9,27 @@ use crate::Error;
 /// Where the list is, from the root of the repository.
 const FILE: &str = "code/stages.toml";
 
+/// The root of the repository.
+pub fn root() -> &'static Path {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let root = folder.ancestors().nth(2);
+    root.expect("the examiner is in tools/examiner")
+}
+
+/// The list of this repository, read once; it fails as [`List::read`].
+pub fn list() -> Result<&'static List, Error> {
+    static LIST: OnceLock<Result<List, Error>> = OnceLock::new();
+    let list = LIST.get_or_init(|| List::read(root()));
+    list.as_ref().map_err(Error::clone)
+}
+
 /// All programs, in the order of the book.
 #[derive(Clone, Debug)]
 pub struct List {
     programs: Vec<Program>,
 }
 
-/// One program. What it does not say itself it has from the program that it follows.
+/// One program. It inherits `protocol`, `options` and `is_client` from the program that it follows.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Program {
@@ -23,7 +37,7 @@ pub struct Program {
     pub name: String,
     /// What it is, in a few words.
     pub title: String,
-    /// What kind of a program it is.
+    /// What kind of program it is.
     pub kind: Kind,
     /// The stage that it starts from, or stands beside.
     pub follows: Option<String>,
@@ -33,27 +47,27 @@ pub struct Program {
     /// Whether it has options besides its address.
     #[serde(default)]
     pub options: bool,
-    /// The faults that it is the first without, by their numbers in the ledger.
+    /// The faults that it's the first without, by their numbers in the ledger.
     #[serde(default)]
     pub closes: Vec<u32>,
-    /// The first server that it works with, of a client.
+    /// For a client: the first server that it works with.
     pub talks_to: Option<String>,
-    /// The conversations that it does not keep although its stage does, each with the reason.
+    /// The conversations that it doesn't keep although its stage does, each with the reason.
     #[serde(default)]
     pub gives_up: BTreeMap<String, String>,
-    /// Why it promises nothing about stopping.
+    /// Why it promises nothing about stopping, if it doesn't.
     pub never_stops: Option<String>,
-    /// Why nothing but its exceptions is examined: what else it keeps is a matter of chance.
+    /// Why only what it gives up is examined: whether it keeps anything else is a matter of chance.
     pub by_chance: Option<String>,
-    /// What runs it, where that is not Cargo; `{file}` stands for the program's path without its ending.
+    /// What runs it, where that isn't Cargo; `{file}` stands for the program's path without its ending.
     #[serde(default)]
     pub command: Vec<String>,
-    /// Whether it is a client, or a solution of a client's exercise.
+    /// Whether it's a client, or a solution of a client's exercise.
     #[serde(skip)]
     pub is_client: bool,
 }
 
-/// What kind of a program one is.
+/// What kind of program one is.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "kebab-case")]
 pub enum Kind {
@@ -61,9 +75,9 @@ pub enum Kind {
     Server,
     /// A stage that is a client.
     Client,
-    /// The solution of an exercise of the chapter of its stage.
+    /// The solution of an exercise in its stage's chapter.
     Solution,
-    /// What the chapter of its stage discusses besides.
+    /// A design that its stage's chapter discusses.
     Alternative,
 }
 
@@ -71,47 +85,47 @@ pub enum Kind {
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq, PartialOrd, Ord)]
 #[serde(try_from = "u32")]
 pub enum Version {
-    /// The classic: a client hears from other peers only, `from NAME: TEXT`.
+    /// The classic: a client hears only from other peers, `from NAME: TEXT`.
     #[default]
     One,
-    /// The server speaks for itself too: `welcome NAME`, `error CODE DETAIL`.
+    /// The server speaks for itself, too: `welcome NAME`, `error CODE DETAIL`.
     Two,
 }
 
 impl TryFrom<u32> for Version {
-    type Error = String;
+    type Error = Error;
 
-    fn try_from(number: u32) -> Result<Version, String> {
+    fn try_from(number: u32) -> Result<Version, Error> {
         match number {
             1 => Ok(Version::One),
             2 => Ok(Version::Two),
-            _ => Err(format!("there is no version {number} of the protocol")),
+            _ => {
+                let (number, known) = (number.to_string(), ["1", "2"].into_iter());
+                Err(Error::unknown("version of the protocol", &number, known))
+            }
         }
     }
 }
 
 impl Program {
-    /// Whether it is a stage: a complete program that a chapter builds up.
+    /// Whether it's a stage: a complete program that a chapter builds up.
     pub fn is_stage(&self) -> bool {
         matches!(self.kind, Kind::Server | Kind::Client)
     }
 
     /// Where its source is, from the root of the repository.
     pub fn path(&self) -> String {
-        let name = &self.name;
-        match (self.is_stage(), self.command.is_empty()) {
-            (true, _) => format!("code/src/bin/{name}.rs"),
-            (false, true) => format!("code/examples/{name}.rs"),
-            (false, false) => self
-                .command_line()
-                .into_iter()
-                .find(|word| word.contains(name.as_str()))
-                .unwrap_or_default(),
+        let name = self.name.as_str();
+        let command = self.command_line();
+        match command.into_iter().find(|word| word.contains(name)) {
+            Some(file) => file,
+            None if self.is_stage() => format!("code/src/bin/{name}.rs"),
+            None => format!("code/examples/{name}.rs"),
         }
     }
 
-    /// The command that runs it from the root of the repository, without an address; nothing, where Cargo
-    /// builds and runs it.
+    /// The command that runs it from the root of the repository, without an address; empty if Cargo builds and
+    /// runs it.
     pub fn command_line(&self) -> Vec<String> {
         let file = format!("code/examples/{}", self.name);
         let words = self.command.iter();
@@ -124,12 +138,11 @@ impl List {
     ///
     /// # Errors
     ///
-    /// When it cannot be read or understood, and when two programs have one name or one follows a program
-    /// that does not come before it.
+    /// If it can't be read or understood, two programs have one name, or one follows a program that doesn't come
+    /// before it.
     pub fn read(root: &Path) -> Result<List, Error> {
-        let text = fs::read_to_string(root.join(FILE))
-            .map_err(|error| Error::io(format!("cannot read {FILE}"), error))?;
-        List::parse(&text)
+        let text = fs::read_to_string(root.join(FILE));
+        List::parse(&text.map_err(|error| Error::io(format!("cannot read {FILE}"), error))?)
     }
 
     fn parse(text: &str) -> Result<List, Error> {
@@ -138,21 +151,25 @@ impl List {
         struct File {
             program: Vec<Program>,
         }
-        let malformed = |what: String| Error::malformed(FILE, what);
-        let File { program } = toml::from_str(text).map_err(|error| malformed(error.to_string()))?;
+        let file: File = toml::from_str(text).map_err(|error| {
+            let start = error.span().map_or(0, |span| span.start);
+            let line = text[..start].matches('\n').count() + 1;
+            Error::malformed(format!("{FILE}:{line}"), error.message())
+        })?;
         let mut list = List {
             programs: Vec::new(),
         };
-        for mut program in program {
-            let name = program.name.clone();
-            if list.get(&name).is_ok() {
-                return Err(malformed(format!("{name} is there twice")));
+        for mut program in file.program {
+            let name = &program.name;
+            if list.get(name).is_ok() {
+                return Err(Error::malformed(FILE, format!("{name} is there twice")));
             }
             if let Some(start) = &program.follows {
                 let start = list.get(start).map_err(|_| {
-                    malformed(format!("{name} follows {start}, which does not come before it"))
+                    let what = format!("{name} follows {start}, which does not come before it");
+                    Error::malformed(FILE, what)
                 })?;
-                // A later version says so; nothing goes back to an earlier one, or does without options.
+                // A later version says so; nothing goes back to an earlier one, or loses its options.
                 program.protocol = program.protocol.max(start.protocol);
                 program.options |= start.options;
                 program.is_client = start.is_client;
@@ -167,10 +184,11 @@ impl List {
     ///
     /// # Errors
     ///
-    /// When there is none; the error names those that there are.
+    /// If no program has this name; the error lists the names.
     pub fn get(&self, name: &str) -> Result<&Program, Error> {
-        let found = self.programs.iter().find(|program| program.name == name);
-        found.ok_or_else(|| Error::unknown("program", name, self.programs.iter().map(|p| &*p.name)))
+        let found = self.programs().find(|program| program.name == name);
+        let names = || self.programs().map(|program| program.name.as_str());
+        found.ok_or_else(|| Error::unknown("program", name, names()))
     }
 
     /// All programs.
@@ -185,12 +203,76 @@ impl List {
 
     /// The stages that are servers.
     pub fn servers(&self) -> impl Iterator<Item = &Program> {
-        self.programs()
-            .filter(|program| program.kind == Kind::Server)
+        let is_server = |program: &&Program| program.kind == Kind::Server;
+        self.programs().filter(is_server)
     }
 
     /// Solutions and alternatives.
     pub fn examples(&self) -> impl Iterator<Item = &Program> {
         self.programs().filter(|program| !program.is_stage())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A list of programs, each given by its name, its kind, and other fields.
+    fn read(programs: &str) -> Result<List, Error> {
+        let program = |line: &str| {
+            let [name, kind, fields] = line.trim().splitn(3, ' ').collect::<Vec<_>>()[..] else {
+                panic!("{line}");
+            };
+            let fields = fields.replace(';', "\n");
+            format!("[[program]]\nname = '{name}'\ntitle = '…'\nkind = '{kind}'\n{fields}\n")
+        };
+        List::parse(&programs.lines().map(program).collect::<String>())
+    }
+
+    #[test]
+    fn each_mistake_is_answered() {
+        let cases = "\
+            01-a server # => : 01-a is there twice
+            02-b server follows = '03-c' => : 02-b follows 03-c, which does not come
+            02-b server follows = '02-b' => : 02-b follows 02-b, which does not come
+            02-b server folows = '01-a' => :10: unknown field `folows`, expected
+            02-b server protocol = 3 => :10: there is no version of the protocol named 3
+            02-b sever # => :9: unknown variant `sever`, expected";
+        for case in cases.lines() {
+            let (second, error) = case.split_once(" => ").unwrap();
+            let programs = format!("01-a server #\n{second}\n03-c server #");
+            let found = read(&programs).unwrap_err().to_string();
+            let expected = format!("code/stages.toml{error}");
+            assert!(found.starts_with(&expected), "{second}: {found}");
+        }
+    }
+
+    #[test]
+    fn what_follows_inherits_the_version_the_options_and_that_it_is_a_client() {
+        let list = "\
+            01-a server #
+            02-b client protocol = 2
+            03-c server follows = '01-a'; options = true
+            03-d alternative follows = '03-c'; protocol = 2; command = ['sh', '{file}.sh']
+            03-e solution follows = '02-b'";
+        let list = read(list).unwrap();
+        let said = |program: &Program| {
+            let version = program.protocol as u32 + 1;
+            let (options, is_client) = (program.options, program.is_client);
+            format!("{} {version} {options} {is_client}", program.path())
+        };
+        let said: Vec<String> = list.programs().map(said).collect();
+        let expected = [
+            "code/src/bin/01-a.rs 1 false false",
+            "code/src/bin/02-b.rs 2 false true",
+            "code/src/bin/03-c.rs 1 true false",
+            "code/examples/03-d.sh 2 true false",
+            "code/examples/03-e.rs 2 false true",
+        ];
+        assert_eq!(said, expected);
+        let error = list.get("04-brokre").unwrap_err().to_string();
+        let known = "01-a, 02-b, 03-c, 03-d, 03-e";
+        let expected = format!("there is no program named 04-brokre; there are: {known}");
+        assert_eq!(error, expected);
     }
 }
