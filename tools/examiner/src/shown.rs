@@ -16,7 +16,8 @@ pub(crate) fn shown_up_to(longest: usize, bytes: &[u8]) -> String {
     let line = bytes.strip_suffix(b"\n").unwrap_or(bytes);
     let mut text = String::new();
     for chunk in line.utf8_chunks() {
-        for c in chunk.valid().chars() {
+        // What comes after these is cut, and a long line takes its time.
+        for c in chunk.valid().chars().take(longest + 1) {
             // Quotation marks and the backslash are visible, so they stay as they are.
             match c.escape_debug().nth(1) {
                 Some(escaped) if !['"', '\'', '\\'].contains(&escaped) => {

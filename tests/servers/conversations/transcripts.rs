@@ -1,0 +1,43 @@
+//! What the chapters show of conversations, `code/transcripts/PROGRAM/CONVERSATION.txt`, is how they go.
+
+use std::panic::{self, AssertUnwindSafe};
+
+use examiner::{play::Outcome, stages};
+
+use super::{FAULT_TRIES, Player, Timed};
+use crate::common::{Book, Result, files, stem};
+
+/// A transcript that is no conversation; [`crate::stages`] makes it.
+const HELP: &str = "help";
+
+pub(super) fn trials(book: Book) -> Result<Vec<Timed>> {
+    let mut trials = Vec::new();
+    for folder in files(&stages::root().join("code/transcripts"))? {
+        let program = book.list.get(&stem(&folder))?;
+        if program.is_client {
+            continue;
+        }
+        let player = Player::new(book, program)?;
+        for file in files(&folder)?
+            .into_iter()
+            .filter(|file| stem(file) != HELP)
+        {
+            let conversation = book.conversation(&stem(&file))?;
+            let (player, tries) = match conversation.is_promised_by(&program.name) {
+                true => (player.clone(), 1),
+                false => (player.impatient(), FAULT_TRIES),
+            };
+            let judge = move |outcome: Outcome| {
+                let expected = expect_test::expect_file![&file];
+                let compare = || expected.assert_eq(&outcome.transcript);
+                // It panics when they differ, and shows where.
+                let same = panic::catch_unwind(AssertUnwindSafe(compare));
+                same.map_err(|_| format!("{} differs; {AGAIN}", file.display()).into())
+            };
+            trials.push(player.trial("has a transcript of", conversation, tries, judge));
+        }
+    }
+    Ok(trials)
+}
+
+const AGAIN: &str = "`UPDATE_EXPECT=1 cargo test --test servers transcript` makes it again";
