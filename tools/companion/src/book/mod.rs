@@ -2,6 +2,7 @@
 //! and says in one line each what is wrong with it.
 
 pub mod edition;
+pub mod include;
 mod search;
 
 use std::collections::HashSet;
