@@ -166,6 +166,7 @@ enum Event {
     /// others learn of it when the broker lets go of `stopping`.
     Stopping { stopping: oneshot::Sender<()> },
 }
+
 /// What some lines in a row have become that have the same destinations: what is
 /// to be delivered, and how many lines it is.
 struct Part {
@@ -190,6 +191,7 @@ struct Queue {
     queued: Arc<AtomicUsize>,
     awaited: Receiver<Written>,
 }
+
 /// Lines on their way to a client. Whoever waits for them does so until the
 /// token is dropped.
 struct Delivery {
@@ -288,6 +290,7 @@ fn is_of_one_client(error: &io::Error) -> bool {
 async fn turn_away(connection: Connection) -> Result<()> {
     refuse(&connection.stream, "server-full try again later").await
 }
+
 /// Spawns a task that reports its own error. The task holds `running` until it
 /// has ended.
 fn spawn_and_log_error(
@@ -375,11 +378,12 @@ async fn connection_loop(
     written(&mut answered).await;
     result
 }
+
 /// A line of a client, or why it is none.
 enum Line<'a> {
     Text(&'a str),
     NotUtf8,
-    /// Its end was not seen, and it is not known where the next line begins.
+    /// Mostly its end was not seen, so it is not known where the next begins.
     TooLong,
 }
 
@@ -487,6 +491,7 @@ fn line_feed(bytes: &[u8]) -> Option<usize> {
 fn too_long(options: &Options) -> String {
     format!("line-too-long at most {} bytes", options.max_line)
 }
+
 /// The output of `future`, or `None` if `end` comes first.
 async fn unless<T>(
     end: impl Future,
@@ -555,6 +560,7 @@ async fn refuse(mut stream: &TcpStream, error: &str) -> Result<()> {
     let _ = stream.shutdown(Shutdown::Both);
     Err(format!("refused a client: {error}").into())
 }
+
 /// Makes one event of all lines that have arrived, and takes up the next ones
 /// when the last event was answered and none of its lines waits any more. Ends
 /// with the input, on the first error, on a line that is too long, or when the
@@ -816,6 +822,7 @@ async fn broker_loop(
     }
     Ok(())
 }
+
 /// Queues lines for a peer, and adds them to `awaited` if more waits then than
 /// `max_queue`. Returns whether there is such a peer that still reads.
 fn send(
@@ -938,6 +945,7 @@ async fn connection_writer_loop(
         result => result,
     }
 }
+
 /// What a writer writes at once, and how much of it is written.
 #[derive(Default)]
 struct Batch {
@@ -981,6 +989,7 @@ impl Batch {
         line.filter(|_| begun).unwrap_or_default().to_vec()
     }
 }
+
 /// How many messages are in some lines, of which so many bytes were written. A
 /// message of which only the beginning was is one of them.
 fn messages(lines: &str, written: usize) -> usize {
@@ -992,6 +1001,7 @@ fn messages(lines: &str, written: usize) -> usize {
     });
     lines.count()
 }
+
 /// Writes the rest of a line and, after it, why the connection ends. Waits for
 /// the client to close its half.
 async fn say_too_slow(

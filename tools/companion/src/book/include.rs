@@ -81,7 +81,7 @@ pub fn anchors(text: &str) -> impl Iterator<Item = &str> {
 
 /// Every include of the chapter in this file that shows nothing, with its line and the reason. mdBook
 /// is silent about a wrong anchor, and names no chapter when a file is missing.
-pub(super) fn broken(chapter: &Path, text: &str) -> Vec<(usize, String)> {
+pub fn broken(chapter: &Path, text: &str) -> Vec<(usize, String)> {
     let folder = chapter.parent().unwrap_or(chapter);
     includes(text)
         .filter_map(|include| {
