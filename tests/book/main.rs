@@ -3,9 +3,9 @@
 //! - `support`: the book as the tests read it
 //! - `checks`: chapters and programs as they are written; `seen_to_fail` shows each check fail
 //! - `snippets`: every Rust snippet, compiled
+//! - `spelling`: the spelling of the English texts and of the programs
 //! - `site`: the rendered book
-//! - `translations`: the book in other languages
-//! - `spelling`: the words of all texts
+//! - `translations`: the Chinese edition
 //! - `fixture`: the small sound book that tests put a fault into
 
 mod checks;

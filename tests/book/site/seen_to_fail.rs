@@ -131,12 +131,8 @@ fn no_address_of_the_repository_and_pages_by_hand() {
     let expected = "book.toml: the edit link of 00-spec.html, which it doesn't have, names no file";
     assert_found(found.as_slice(), &[expected]);
     let found = languages::unpaired(&site);
-    assert_found(
-        &found[found.len() - 2..],
-        &[
-            "zh-CN/00-spec.html: its addresses are {}, not {\"canonical\": \"zh-CN/00-spec.html\", \"en\": \
-         \"00-spec.html\", \"switch\": \"00-spec.html\", \"x-default\": \"00-spec.html\", \"zh-CN\": ",
-            "zh-CN/00-spec.html: its `lang` is “en”, not zh-CN",
-        ],
-    );
+    let addresses = "zh-CN/00-spec.html: its addresses are {}, not {\"canonical\": \"zh-CN/00-spec.html\", \
+                     \"en\": \"00-spec.html\", \"switch\": \"00-spec.html\", \"x-default\": \"00-spec.html\", ";
+    let lang = "zh-CN/00-spec.html: its `lang` is “en”, not zh-CN";
+    assert_found(&found[found.len() - 2..], &[addresses, lang]);
 }
