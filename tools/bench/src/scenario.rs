@@ -104,17 +104,21 @@ pub(crate) const SCENARIOS: [Scenario; 14] = [
     },
 ];
 
-/// The scenarios that these names stand for: each is the name of one, or how several begin. No name stands
+/// The scenarios that these names stand for: each is the name of one, or else how several begin. No name stands
 /// for all. Of a name that stands for none, the error lists those that there are.
 pub(crate) fn choose(names: &[String]) -> Result<Vec<Scenario>> {
-    let begins = |scenario: &Scenario, name: &String| scenario.name.starts_with(name.as_str());
+    let stands_for = |name: &String, scenario: &Scenario| {
+        let is_whole = SCENARIOS.iter().any(|scenario| scenario.name == name);
+        scenario.name == name || !is_whole && scenario.name.starts_with(name)
+    };
     for name in names {
-        if !SCENARIOS.iter().any(|scenario| begins(scenario, name)) {
+        if !SCENARIOS.iter().any(|scenario| stands_for(name, scenario)) {
             let known = SCENARIOS.map(|scenario| scenario.name).join(", ");
             bail!("there is no scenario named {name}; there are: {known}");
         }
     }
     let mut chosen = SCENARIOS.to_vec();
-    chosen.retain(|scenario| names.is_empty() || names.iter().any(|name| begins(scenario, name)));
+    chosen
+        .retain(|scenario| names.is_empty() || names.iter().any(|name| stands_for(name, scenario)));
     Ok(chosen)
 }

@@ -140,8 +140,11 @@ fn what_there_is_not_is_answered_with_what_there_is() {
     let error = choose(&["pears"]).unwrap_err().to_string();
     let known = "there is no scenario named pears; there are: pairs-1,";
     assert!(error.starts_with(known), "{error}");
-    let chosen = choose(&["latency", "fan-out"]).unwrap();
-    assert_eq!(chosen, ["fan-out-100", "fan-out-500", "latency"]);
+    let chosen = choose(&["latency", "fan-out", "pairs-50"]).unwrap();
+    assert_eq!(
+        chosen,
+        ["pairs-50", "fan-out-100", "fan-out-500", "latency"]
+    );
     assert_eq!(choose(&[]).unwrap().len(), SCENARIOS.len());
 }
 
@@ -167,12 +170,8 @@ fn nothing_is_kept_of_those_who_have_left() {
     });
 }
 
-/// A message, and the line in which its recipient has to receive it.
-struct Message<'a> {
-    from: &'a str,
-    to: &'a str,
-    line: &'a str,
-}
+/// A message: the client that wrote it, its recipient, and the line that the recipient has to receive.
+type Message<'a> = [&'a str; 3];
 
 /// Writes a text to a client, or closes its connection.
 type Write<'a> = &'a dyn Fn(&str, Option<&str>);
@@ -184,7 +183,7 @@ impl<F: Fn(Message, Write) + Copy + Send + 'static> Mistake for F {}
 
 /// It makes this of the line.
 fn edits(edit: fn(&str) -> String) -> impl Mistake {
-    move |m: Message, write: Write| write(m.to, Some(&edit(m.line)))
+    move |[_, to, line]: Message, write: Write| write(to, Some(&edit(line)))
 }
 
 /// Starts a server, and returns its address. It is as plain as can be, a thread for each connection, and ends
@@ -223,7 +222,7 @@ fn serve(
         let (to, text) = line.split_once(": ")?;
         let line = &format!("from {from}: {text}\n");
         match text.starts_with("0000000100") {
-            true => mistake(Message { from, to, line }, &write),
+            true => mistake([from, to, line], &write),
             false => write(to, Some(line)),
         }
     }
@@ -277,14 +276,14 @@ fn every_message_must_arrive_whole_once_and_in_order() {
             assert_eq!(judged(edits(mistake), FAN_IN, PATIENCE), told);
         }
     }
-    let tells_the_sender_too = |m: Message, write: Write| {
-        write(m.from, Some(m.line));
-        write(m.to, Some(m.line));
+    let tells_the_sender_too = |[from, to, line]: Message, write: Write| {
+        write(from, Some(line));
+        write(to, Some(line));
     };
     let seen = lines[0].trim_end();
     let told = format!("a1 has received `{seen}`, which no client wrote to it");
     assert_eq!(judged(tells_the_sender_too, PAIR, PATIENCE), Some(told));
-    let closes = |m: Message, write: Write| write(m.to, None);
+    let closes = |[_, to, _]: Message, write: Write| write(to, None);
     let told = "the server closed the connection of b1".to_string();
     assert_eq!(judged(closes, PAIR, PATIENCE), Some(told));
 }
@@ -304,7 +303,7 @@ fn what_is_lost_is_not_waited_for_without_end() {
 #[test]
 fn messages_that_a_slow_reader_does_not_get_are_lost_or_refused() {
     let small: Small = ("slow-reader", |run| run.slow_reader(1_000));
-    let refuses = |m: Message, write: Write| write(m.from, Some("error full\n"));
+    let refuses = |[from, ..]: Message, write: Write| write(from, Some("error full\n"));
     for (server, wanted) in [
         (server(edits(str::to_string)), [0.0, 0.0]),
         (server(edits(|_| String::new())), [0.0, 1.0]),
@@ -322,5 +321,6 @@ fn messages_that_a_slow_reader_does_not_get_are_lost_or_refused() {
         for name in ["longest wait ms", "lost messages"] {
             assert!(svg.contains(&format!("slow-reader: {name}")), "{svg}");
         }
+        assert!(!svg.contains("NaN"), "{svg}");
     }
 }

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context as _, Error, Result, bail, ensure};
+use anyhow::{Context as _, Error, Result, bail};
 use examiner::{
     check,
     conversation::Conditions,
@@ -82,8 +82,8 @@ pub(crate) struct Competitor {
 }
 
 impl Measure {
-    /// Measures, writes the files, and prints the tables. The status is success when every measurement was
-    /// made, and failure when one could not be.
+    /// Measures, writes the files, and prints the tables. The status is 0 when every measurement was made,
+    /// and 1 when one could not be.
     pub(crate) fn run(mut self) -> Result<ExitCode> {
         if self.quick {
             (self.seconds, self.rounds) = (1.0, 1);
@@ -91,10 +91,11 @@ impl Measure {
         if !(0.1..=3600.0).contains(&self.seconds) {
             bail!("--seconds takes a number from 0.1 to 3600");
         }
-        ensure!(
-            !cfg!(debug_assertions),
-            "a build without optimisation says nothing about speed; run `cargo run --release --bin bench`"
-        );
+        if cfg!(debug_assertions) {
+            bail!(
+                "a build without optimisation says nothing about speed; run `cargo run --release --bin bench`"
+            );
+        }
         let scenarios = scenario::choose(&self.scenario)?;
         let servers = self.servers(stages::build_release)?;
         let report = self.compare(&servers, &scenarios, output::stderr)?;
@@ -105,10 +106,8 @@ impl Measure {
         }
         let (tables, out) = (table::text(&report), self.out.display());
         output::stdout(format!("{tables}\n\n{out} holds bench.json and bench.svg."))?;
-        Ok(match report.failures().next() {
-            None => ExitCode::SUCCESS,
-            Some(_) => ExitCode::FAILURE,
-        })
+        let failed = report.failures().next().is_some();
+        Ok(ExitCode::from(u8::from(failed)))
     }
 
     /// The servers; `build` makes the programs. The words that follow a name are options of that server.
@@ -197,9 +196,8 @@ impl Measure {
             descriptors: scenario.descriptors,
             options: server.options.clone(),
         };
-        let plain = |c: char| if c.is_alphanumeric() { c } else { '-' };
-        let log = server.name.chars().map(plain).collect::<String>() + ".log";
-        let log = self.out.join(log);
+        let log = server.name.replace(|c: char| !c.is_alphanumeric(), "-");
+        let log = self.out.join(log + ".log");
         let stderr =
             File::create(&log).with_context(|| format!("cannot write {}", log.display()))?;
         // The server inherits the processor.

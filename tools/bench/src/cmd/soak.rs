@@ -100,7 +100,7 @@ impl Soak {
 
         let (before, start) = (held(&server)?, Instant::now());
         let mut residents = Generator::new(addr, PATIENCE)?;
-        let names = ["resident-ann", "resident-ben"].map(str::to_string);
+        let names = vec!["resident-ann".to_string(), "resident-ben".to_string()];
         let ann = residents.log_in(names)?.start;
         residents.route(ann, &[ann + 1], 10);
         let (messages, vandalisms) = (AtomicU64::new(0), AtomicU64::new(0));
@@ -181,15 +181,17 @@ fn spawn<'scope>(
 
 /// Plays one conversation with the server that runs.
 fn play(conversation: &Conversation, running: &Subject, rules: Rules) -> Result<()> {
-    let conditions = &conversation.conditions;
-    let mut server = running.start(conditions).map_err(Error::msg)?;
-    match play::play(conversation, &mut server, rules).shortfall {
-        None => Ok(()),
-        Some(Shortfall { expected, seen, .. }) => {
-            let name = &conversation.name;
-            bail!("{name} falls short: expected {expected}; {seen}")
-        }
+    let mut server = running
+        .start(&conversation.conditions)
+        .map_err(Error::msg)?;
+    if let Some(shortfall) = play::play(conversation, &mut server, rules).shortfall {
+        let Shortfall { expected, seen, .. } = shortfall;
+        bail!(
+            "{} falls short: expected {expected}; {seen}",
+            conversation.name
+        );
     }
+    Ok(())
 }
 
 /// What is counted, in this order everywhere.

@@ -64,10 +64,7 @@ impl Generator {
 
     /// Connects clients with these names, and waits until each is known to be logged in: until a line that it
     /// wrote to itself has come back.
-    pub(crate) fn log_in(
-        &mut self,
-        names: impl IntoIterator<Item = String>,
-    ) -> Result<Range<usize>> {
+    pub(crate) fn log_in(&mut self, names: Vec<String>) -> Result<Range<usize>> {
         self.last_arrival = Instant::now();
         let first = self.clients.len();
         let mut names = names.into_iter();
@@ -80,10 +77,8 @@ impl Generator {
             if waiting == 0 {
                 return Ok(first..self.clients.len());
             }
-            let arrivals = self.turn(None)?.into_iter();
-            waiting -= arrivals
-                .filter(|arrival| arrival.sender == arrival.client)
-                .count();
+            let is_echo = |arrival: &&Arrival| arrival.sender == arrival.client;
+            waiting -= self.turn(None)?.iter().filter(is_echo).count();
         }
     }
 

@@ -41,7 +41,7 @@ impl Run {
     /// Logs in so many clients, whose names begin with this letter.
     fn clients(&mut self, letter: char, count: usize) -> Result<Range<usize>> {
         let names = (1..=count).map(|number| format!("{letter}{number}"));
-        self.generator.log_in(names)
+        self.generator.log_in(names.collect())
     }
 
     /// The seconds of a measurement that pass before anything counts.

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail};
 
 use super::{Run, Value, meter, quantile};
 use crate::metric::{
@@ -33,10 +33,9 @@ impl Run {
         let start = Instant::now();
         self.clients('b', connections)?;
         let logins = connections as f64 / start.elapsed().as_secs_f64();
-        let grown = before
-            .zip(self.server.memory())
-            .map(|(before, after)| after - before);
-        let each = grown.map(|bytes| bytes.max(0.0) / 1e3 / connections as f64);
+        let each =
+            |(before, after): (f64, f64)| (after - before).max(0.0) / 1e3 / connections as f64;
+        let each = before.zip(self.server.memory()).map(each);
         Ok(vec![(&CONNECTION_MEMORY, each), (&LOGINS, Some(logins))])
     }
 
@@ -133,10 +132,9 @@ impl Run {
         }
         let (_, [busy, ..]) = spent();
         let (served, extra) = self.generator.clients.split_at_mut(served);
-        ensure!(
-            served.iter().all(|client| !client.closed),
-            "the server has closed connections that it had served before"
-        );
+        if served.iter().any(|client| client.closed) {
+            bail!("the server has closed connections that it had served before");
+        }
         extra.iter_mut().for_each(|client| client.leave());
         self.clients('n', 1)?;
         Ok(vec![(&FULL_CPU, busy)])

@@ -48,7 +48,7 @@ fn rounds(measured: &Measured, server: usize) -> Value {
     };
     json!({
         "rounds": rounds.collect::<Value>(),
-        "medians": of_metrics(&|metric| Some(measured.summary(server, metric)?.median)),
+        "medians": of_metrics(&|metric| Some(measured.summary(server, metric)?[1])),
         "ratios_of_the_first_to_it": of_metrics(&|metric| {
             measured.ratio(server, metric).filter(|_| server > 0)
         }),

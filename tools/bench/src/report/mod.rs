@@ -52,12 +52,8 @@ pub(crate) struct Measured {
     pub(crate) samples: Vec<Vec<Sample>>,
 }
 
-/// The values of one metric over all rounds.
-pub(crate) struct Summary {
-    pub(crate) median: f64,
-    pub(crate) lowest: f64,
-    pub(crate) highest: f64,
-}
+/// The lowest value of all rounds, the median, and the highest.
+type Summary = [f64; 3];
 
 impl Measured {
     /// What was measured, in the order in which it is shown.
@@ -82,12 +78,10 @@ impl Measured {
         let rounds = 0..self.samples.first()?.len();
         let mut values: Vec<f64> = rounds.filter_map(value).collect();
         values.sort_by(f64::total_cmp);
-        Some(Summary {
-            lowest: *values.first()?,
-            // Of an even number of values, two are in the middle.
-            median: (values[(values.len() - 1) / 2] + values[values.len() / 2]) / 2.0,
-            highest: *values.last()?,
-        })
+        let (lowest, highest) = (*values.first()?, *values.last()?);
+        // Of an even number of values, two are in the middle.
+        let median = (values[(values.len() - 1) / 2] + values[values.len() / 2]) / 2.0;
+        Some([lowest, median, highest])
     }
 
     /// The values of one server.
@@ -102,6 +96,6 @@ impl Measured {
             let other = self.value(server, round, metric);
             Some(self.value(0, round, metric)? / other.filter(|other| *other > 0.0)?)
         });
-        Some(ratios?.median)
+        Some(ratios?[1])
     }
 }

@@ -8,18 +8,17 @@ use crate::metric::{Metric, number};
 const LINE: usize = 26;
 const BASELINE: usize = 8;
 
-/// Where bars begin, how long the longest is, and the room for its value, in pixels.
-const LEFT: usize = 200;
+/// The room for a letter, how long the longest bar is, and the room for its value, in pixels.
+const LETTER: usize = 8;
 const LONGEST: usize = 400;
-const RIGHT: usize = 180;
+const RIGHT: usize = 80;
 
 /// The picture, as SVG.
 pub(crate) fn svg(report: &Report) -> String {
     // The metric that a scenario is about comes first.
-    let most = if report.measured.len() > 1 {
-        1
-    } else {
-        usize::MAX
+    let most = match report.measured.len() {
+        1 => usize::MAX,
+        _ => 1,
     };
     let parts = report.measured.iter().flat_map(|measured| {
         let metrics = measured.metrics().into_iter();
@@ -27,14 +26,17 @@ pub(crate) fn svg(report: &Report) -> String {
         judging.flat_map(move |metric| bars(report, measured, metric))
     });
     let lines: Vec<String> = parts.collect();
-    let (width, height) = (LEFT + LONGEST + RIGHT, LINE * lines.len());
+    let names = report.servers.iter().map(|name| name.chars().count());
+    let left = LETTER * names.max().unwrap_or(0);
+    let (width, height) = (left + LONGEST + RIGHT, LINE * lines.len());
     let mut svg = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" \
-         font-family=\"sans-serif\" font-size=\"13\">\n"
+         font-family=\"sans-serif\" font-size=\"13\">\n\
+         <rect width=\"100%\" height=\"100%\" fill=\"white\"/>\n"
     );
     for (place, line) in lines.iter().enumerate() {
         svg += &format!(
-            "<g transform=\"translate({LEFT} {})\">{line}</g>\n",
+            "<g transform=\"translate({left} {})\">{line}</g>\n",
             LINE * place
         );
     }
@@ -51,18 +53,19 @@ fn bars(report: &Report, measured: &Measured, metric: &Metric) -> Vec<String> {
     let servers = report.servers.iter().enumerate();
     let summaries = servers.filter_map(|(at, name)| Some((name, measured.summary(at, metric)?)));
     let summaries: Vec<_> = summaries.collect();
-    let highest = summaries.iter().map(|(_, summary)| summary.highest);
-    let scale = LONGEST as f64 / highest.fold(f64::MIN_POSITIVE, f64::max);
+    let highest = summaries.iter().map(|(_, [.., highest])| *highest);
+    // Where all are 0, so are the bars.
+    let scale = match highest.fold(0.0, f64::max) {
+        0.0 => 0.0,
+        highest => LONGEST as f64 / highest,
+    };
     let better = metric.better.unwrap_or_default();
-    let title = format!(
-        "{}: {} ({better} is better)",
-        measured.scenario.name, metric.name
-    );
+    let (scenario, name) = (measured.scenario.name, metric.name);
+    let title = format!("{scenario}: {name} ({better} is better)");
     let mut lines = vec![text(0.0, "start", &title)];
     for (name, summary) in summaries {
-        let [median, lowest, highest] =
-            [summary.median, summary.lowest, summary.highest].map(|value| scale * value);
-        let (value, middle) = (number(summary.median), LINE / 2);
+        let [lowest, median, highest] = summary.map(|value| scale * value);
+        let (value, middle) = (number(summary[1]), LINE / 2);
         lines.push(format!(
             "{}<rect y=\"4\" width=\"{median:.1}\" height=\"{}\" fill=\"steelblue\"/>\
              <path d=\"M{lowest:.1} {middle}H{highest:.1}\" stroke=\"black\"/>{}",

@@ -39,9 +39,7 @@ fn table(report: &Report, measured: &Measured) -> String {
     let mut rows = vec![row("", &|server| Some(report.servers[server].clone()))];
     for metric in measured.metrics() {
         rows.push(row(metric.name, &|server| {
-            let values = measured.summary(server, metric)?;
-            let [median, lowest, highest] =
-                [values.median, values.lowest, values.highest].map(number);
+            let [lowest, median, highest] = measured.summary(server, metric)?.map(number);
             Some(format!("{median} ({lowest}–{highest})"))
         }));
         if metric.better.is_some() && servers > 1 {
