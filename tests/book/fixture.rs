@@ -4,7 +4,7 @@ use std::fs;
 
 use tempfile::TempDir;
 
-use crate::support::Book;
+use crate::support::{Book, Problem};
 
 pub struct Fixture {
     folder: TempDir,
@@ -168,6 +168,18 @@ impl Fixture {
             .fold(fixture, |fixture, (path, text)| fixture.write(path, text))
     }
 
+    /// Makes these changes: `[path, old, new]` edits a file, `[path, text]` writes it, `[path]` removes it.
+    pub fn with(self, changes: &[Vec<String>]) -> Fixture {
+        changes
+            .iter()
+            .fold(self, |fixture, change| match change.as_slice() {
+                [path, old, new] => fixture.edit(path, old, new),
+                [path, text] => fixture.write(path, text),
+                [path] => fixture.remove(path),
+                _ => panic!("{change:?} is no change"),
+            })
+    }
+
     /// Writes a file.
     pub fn write(self, path: &str, text: &str) -> Fixture {
         let file = self.folder.path().join(path);
@@ -194,4 +206,19 @@ impl Fixture {
     pub fn load(&self) -> Book {
         Book::load_from(self.folder.path()).expect("the fixture can be read")
     }
+}
+
+/// Demands that each problem, as text, starts with its counterpart, and that there are no others.
+pub fn assert_found(problems: &[Problem], expected: &[&str]) {
+    let found: Vec<String> = problems.iter().map(Problem::to_string).collect();
+    let pairs = found.iter().zip(expected);
+    assert!(
+        found.len() == expected.len()
+            && pairs
+                .into_iter()
+                .all(|(found, start)| found.starts_with(start)),
+        "expected\n  {}\nfound\n  {}",
+        expected.join("\n  "),
+        found.join("\n  ")
+    );
 }

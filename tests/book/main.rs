@@ -5,5 +5,6 @@ mod fixture;
 mod site;
 mod skeptic;
 mod snippets;
+mod spelling;
 mod support;
 mod translations;

@@ -48,10 +48,6 @@ pub struct Book {
     pub modules: Vec<Program>,
 }
 
-/// Chapters that have no Chinese text yet. The list only gets shorter: a new chapter is in it until its
-/// Chinese text is there.
-pub const ENGLISH_ONLY: [&str; 0] = [];
-
 /// One folder of `src`: the book in one language.
 pub struct Language {
     /// `en`, `zh-CN`.
@@ -60,6 +56,8 @@ pub struct Language {
     pub chapters: Vec<Chapter>,
     /// The README in this language, named `README`.
     pub readme: Option<Chapter>,
+    /// Chapters that have no text in this language yet: the comment `not yet rendered: a, b` of its summary.
+    pub not_rendered: Vec<String>,
 }
 
 impl Language {
@@ -73,7 +71,7 @@ impl Language {
     pub fn may_lack(&self, program: &str) -> bool {
         let number = program.split('-').next();
         let same = |chapter: &str| chapter.split('-').next() == number;
-        self.name != "en" && ENGLISH_ONLY.iter().any(|chapter| same(chapter))
+        self.not_rendered.iter().any(|chapter| same(chapter))
     }
 }
 
@@ -95,12 +93,22 @@ pub struct Program {
 }
 
 /// What is wrong, where, and what to do about it.
-#[derive(Debug, PartialEq)]
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Problem {
     pub path: String,
     /// Counted from 1; 0 speaks of the whole file.
     pub line: usize,
     pub what: String,
+}
+
+impl Problem {
+    pub fn new(path: impl Into<String>, line: usize, what: impl Into<String>) -> Problem {
+        Problem {
+            path: path.into(),
+            line,
+            what: what.into(),
+        }
+    }
 }
 
 impl fmt::Display for Problem {
@@ -192,10 +200,16 @@ impl Book {
                 name: "README".to_string(),
                 text,
             });
+            let summary = summary.ok_or(io::ErrorKind::NotFound)?;
+            let comment = summary.text.split_once("<!-- not yet rendered:");
+            let names = comment.and_then(|(_, rest)| rest.split_once("-->"));
+            let names = names.map_or("", |(names, _)| names).split(',');
+            let not_rendered = names.map(|name| name.trim().to_string());
             languages.push(Language {
+                not_rendered: not_rendered.filter(|name| !name.is_empty()).collect(),
                 name,
                 readme,
-                summary: summary.ok_or(io::ErrorKind::NotFound)?,
+                summary,
                 chapters,
             });
         }

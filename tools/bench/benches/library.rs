@@ -6,9 +6,7 @@ use chat::{
     broker::{Broker, Event, Session},
     protocol::{Format, Line, LineBuffer, Part},
 };
-use criterion::{
-    BatchSize, Criterion, Throughput, criterion_group, criterion_main,
-};
+use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 
 /// As many lines as a read may bring at a time.
 const LINES: usize = 1000;
@@ -51,7 +49,10 @@ fn broker(criterion: &mut Criterion) {
     let names: Vec<String> = (0..PEERS).map(|n| format!("peer-{n}")).collect();
     for (number, name) in (0..).zip(&names) {
         let name = Arc::from(name.as_str());
-        let event = Event::LogIn { session: Session(number), name };
+        let event = Event::LogIn {
+            session: Session(number),
+            name,
+        };
         broker.handle(event, &mut actions);
     }
     actions.clear();
@@ -64,7 +65,10 @@ fn broker(criterion: &mut Criterion) {
         let parts = parts(&line);
         group.bench_function(name, |bencher| {
             bencher.iter_batched(
-                || Event::Lines { session: Session(0), parts: parts.clone() },
+                || Event::Lines {
+                    session: Session(0),
+                    parts: parts.clone(),
+                },
                 |event| {
                     broker.handle(event, &mut actions);
                     black_box(actions.drain(..).count())

@@ -1,11 +1,27 @@
-//! `cargo run --release --bin bench`: measures servers, and lets one be used and abused.
+//! `cargo run --release --bin bench`: measures chat servers under load, and soaks one.
+//!
+//! - `cmd`: the commands, each with its arguments; `output`: what they print.
+//! - `scenario`: what can be measured; `load` puts it on a server, with the clients of `generator`.
+//! - `machine`: where measurements run.
+//! - `report`: the results, in tables, JSON and a plot; `metric`: the numbers in it.
 
-use std::{ops::RangeInclusive, path::PathBuf, process::ExitCode, time::Duration};
+mod cmd;
+mod generator;
+mod load;
+mod machine;
+mod metric;
+mod output;
+mod report;
+mod scenario;
+#[cfg(test)]
+mod tests;
 
-use anstream::{eprintln, println};
-use bench::soak;
+use std::{io::ErrorKind, process::ExitCode};
+
 use clap::{Parser, Subcommand};
-use examiner::{check, process::Subject};
+
+use cmd::{measure::Measure, soak::Soak};
+use output::Unwritten;
 
 /// Measures servers, and compares them.
 #[derive(Parser)]
@@ -20,147 +36,32 @@ struct Cli {
     command: Option<Command>,
 
     #[command(flatten)]
-    bench: Bench,
+    measure: Measure,
 }
 
 #[derive(Subcommand)]
 enum Command {
-    /// Let a server be used and abused for minutes, and see what it keeps
-    Soak {
-        /// A server of the book, 11-drain for example
-        server: String,
-        /// How long
-        #[arg(long, default_value_t = 10.0, value_parser = minutes)]
-        minutes: f64,
-    },
+    Soak(Soak),
 }
-
-#[derive(clap::Args)]
-struct Bench {
-    /// A server of the book, 06-disconnect for example; options of its own in one word with it
-    #[arg(required_unless_present = "addr")]
-    server: Option<String>,
-
-    /// Measure a server that runs already instead
-    #[arg(long, value_name = "HOST:PORT", conflicts_with = "server")]
-    addr: Option<String>,
-
-    /// Another server to compare it with; may be given several times
-    #[arg(long, value_name = "SERVER")]
-    against: Vec<String>,
-
-    /// One scenario only, or those whose names begin so; may be given several times [default: all]
-    #[arg(long)]
-    scenario: Vec<String>,
-
-    /// How long each measurement takes
-    #[arg(long, default_value_t = 3.0, value_parser = seconds)]
-    seconds: f64,
-
-    /// How often each is made
-    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..))]
-    rounds: u16,
-
-    /// One round of one second each: a first look
-    #[arg(long, conflicts_with_all = ["seconds", "rounds"])]
-    quick: bool,
-
-    /// Where to write bench.json, bench.svg, and what the servers report
-    #[arg(long, value_name = "FOLDER", default_value = "target/bench")]
-    out: PathBuf,
-}
-
-fn minutes(text: &str) -> Result<f64, String> {
-    amount(text, "minutes", 0.01..=1440.0)
-}
-
-fn seconds(text: &str) -> Result<f64, String> {
-    amount(text, "seconds", 0.1..=3600.0)
-}
-
-fn amount(text: &str, unit: &str, range: RangeInclusive<f64>) -> Result<f64, String> {
-    let (least, most) = (range.start(), range.end());
-    match text.parse() {
-        Ok(amount) if range.contains(&amount) => Ok(amount),
-        _ => Err(format!(
-            "expected a number of {unit} from {least} to {most}"
-        )),
-    }
-}
-
-/// The exit status when nothing could be measured.
-const NOT_MEASURED: u8 = 2;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
-    match cli.command {
-        None => measure(&cli.bench),
-        Some(Command::Soak { server, minutes }) => {
-            let time = Duration::from_secs_f64(minutes * 60.0);
-            match soak::soak(&server, time) {
-                Ok(()) => ExitCode::SUCCESS,
-                Err(error) => {
-                    eprintln!("error: {error:#}");
-                    ExitCode::FAILURE
-                }
-            }
+    let (done, failed) = match Cli::try_parse() {
+        Ok(Cli { command, measure }) => match command {
+            None => (measure.run(), 2),
+            Some(Command::Soak(soak)) => (soak.run(), 1),
+        },
+        Err(help) => {
+            let status = u8::try_from(help.exit_code()).unwrap_or(2);
+            let shown = help.print().map_err(|error| Unwritten(error).into());
+            (shown.map(|()| ExitCode::from(status)), 2)
         }
-    }
-}
-
-/// Measures servers: status 0 when all measurements were made, 1 when one failed, 2 when nothing could
-/// be measured.
-fn measure(arguments: &Bench) -> ExitCode {
-    let measured = if cfg!(debug_assertions) {
-        Err(anyhow::anyhow!(
-            "a build without optimisation says nothing about speed; run \
-             `cargo run --release --bin bench`"
-        ))
-    } else {
-        run(arguments)
     };
-    match measured {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(error) => {
-            eprintln!("error: {}", format!("{error:#}"));
-            ExitCode::from(NOT_MEASURED)
+    done.unwrap_or_else(|error| match error.downcast_ref() {
+        Some(Unwritten(reason)) if reason.kind() == ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        _ => {
+            // When stderr is full too, only the status is left to tell.
+            let _ = output::stderr(format!("error: {error:#}"));
+            ExitCode::from(failed)
         }
-    }
+    })
 }
-
-fn run(arguments: &Bench) -> anyhow::Result<bool> {
-    let scenarios = bench::scenarios(&arguments.scenario)?;
-    let mut servers = Vec::new();
-    if let Some(addr) = &arguments.addr {
-        servers.push(bench::Competitor {
-            name: addr.clone(),
-            subject: Subject::Addr(check::resolve(addr)?),
-            options: Vec::new(),
-        });
-    }
-    let names = arguments.server.iter().chain(&arguments.against);
-    servers.extend(bench::competitors(&names.cloned().collect::<Vec<_>>())?);
-    let (seconds, rounds) = match arguments.quick {
-        true => (1.0, 1),
-        false => (arguments.seconds, arguments.rounds.into()),
-    };
-    let bench = bench::Bench {
-        servers,
-        scenarios,
-        seconds,
-        rounds,
-        patience: bench::generator::PATIENCE,
-        pinned: true,
-        out: arguments.out.clone(),
-    };
-    let report = bench.run()?;
-    report.print();
-    report.write(&arguments.out)?;
-    println!(
-        "\n{} holds bench.json and bench.svg.",
-        arguments.out.display()
-    );
-    Ok(report.is_complete())
-}
-

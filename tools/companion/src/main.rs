@@ -1,22 +1,17 @@
-//! What `cargo run` starts.
+//! What `cargo run` starts: reads the command line, and runs the command.
 
-use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anstream::eprintln;
+use anyhow::Result;
 use clap::{CommandFactory, Parser, Subcommand};
-use companion::{book, new, serve};
-use examiner::{
-    check::{self, Examination},
-    stages,
-};
+use companion::cmd::{build::Build, check::Check, new::New, serve::Serve};
+use companion::output::{one_line, print, tell};
 
-/// Reads the book with you: serves it, builds it.
+/// The companion of the book
 #[derive(Parser)]
 #[command(
     bin_name = "cargo run --",
-    about = "The companion of the book",
     after_help = "Without a command: builds the book, serves it on this machine,\n\
                   and rebuilds it when a file changes. Ctrl-C stops.",
     args_conflicts_with_subcommands = true,
@@ -26,171 +21,50 @@ struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
 
-    /// Serve on this very port [default: 3000, or a free one]
-    #[arg(long)]
-    port: Option<u16>,
-
-    /// Open no browser
-    #[arg(long)]
-    no_open: bool,
+    #[command(flatten)]
+    serve: Serve,
 
     /// The folder of book.toml. The tests use small books of their own.
-    #[arg(long, hide = true, global = true, default_value = stages::root().as_os_str())]
+    #[arg(long, hide = true, global = true, default_value = examiner::stages::root().as_os_str())]
     root: PathBuf,
 }
 
 #[derive(Subcommand)]
 enum Command {
-    /// Write the book to a folder
-    Build {
-        /// The folder [default: `book`, beside book.toml]
-        dir: Option<PathBuf>,
-    },
-    /// Start a project of your own, to type along
-    New {
-        /// The folder to make, ../my-chat for example
-        dir: PathBuf,
-    },
-    /// Examine a server against what the book promises up to a chapter
+    Build(Build),
+    New(New),
     Check(Check),
 }
 
-#[derive(clap::Args)]
-struct Check {
-    /// The chapter, 04-broker for example; without one, lists what each demands
-    stage: Option<String>,
-
-    /// One conversation only, whether the chapter promises it or not
-    conversation: Option<String>,
-
-    /// Examine the server in this folder of yours, built with Cargo
-    #[arg(long, conflicts_with_all = ["addr", "command"])]
-    dir: Option<PathBuf>,
-
-    /// Examine a server that runs already
-    #[arg(long, value_name = "HOST:PORT", conflicts_with = "command")]
-    addr: Option<String>,
-
-    /// Go on after the first failure
-    #[arg(long)]
-    all: bool,
-
-    /// Tell the step to take
-    #[arg(long)]
-    hint: bool,
-
-    /// Examine again whenever a file in the folder changes
-    #[arg(long, requires = "dir", conflicts_with_all = ["format", "addr", "command"])]
-    watch: bool,
-
-    /// How to print what comes out
-    #[arg(long, value_enum, default_value_t = Format::Text)]
-    format: Format,
-
-    /// Examine the server that this command starts; {addr} stands for the address
-    #[arg(last = true)]
-    command: Vec<String>,
-}
-
-#[derive(Clone, Copy, PartialEq, clap::ValueEnum)]
-enum Format {
-    Text,
-    Json,
-}
-
-/// The exit status of an examination that could not be made.
-const NOT_EXAMINED: u8 = 2;
-
-/// Examines a server: status 0 when all held, 1 when something fell short, 2 when it could not be
-/// examined.
-fn examine(arguments: Check) -> ExitCode {
-    let watched = arguments.dir.clone().filter(|_| arguments.watch);
-    let examination = Examination {
-        stage: arguments.stage,
-        conversation: arguments.conversation,
-        dir: arguments.dir,
-        addr: arguments.addr,
-        command: arguments.command,
-        all: arguments.all,
-        hint: arguments.hint,
-        json: arguments.format == Format::Json,
-    };
-    let once = || match check::check(&examination) {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(error) => {
-            eprintln!("error: {}", book::one_line(&error));
-            ExitCode::from(NOT_EXAMINED)
-        }
-    };
-    match watched {
-        None => once(),
-        Some(dir) => match check::watch(&dir, || {
-            // The status is for who waits for the end; here there is none.
-            let _ = once();
-        }) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => {
-                eprintln!("error: {}", book::one_line(&error));
-                ExitCode::from(NOT_EXAMINED)
-            }
-        },
-    }
-}
-
 fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
-        Ok(cli) => cli,
-        Err(error) => return usage(&error),
-    };
-    let done = match cli.command {
-        None => serve::serve(&cli.root, cli.port, !cli.no_open).map(|()| ExitCode::SUCCESS),
-        Some(Command::Build { dir }) => build(&cli.root, dir),
-        Some(Command::New { dir }) => new::new(&dir).map(|()| ExitCode::SUCCESS),
-        Some(Command::Check(arguments)) => return examine(arguments),
+    let done = match Cli::try_parse() {
+        Err(error) => usage(&error),
+        Ok(cli) => match cli.command {
+            None => cli.serve.run(&cli.root),
+            Some(Command::Build(build)) => build.run(&cli.root),
+            Some(Command::New(new)) => new.run(),
+            Some(Command::Check(check)) => Ok(check.run()),
+        },
     };
     done.unwrap_or_else(|error| {
-        eprintln!("error: {}", book::one_line(&error));
-        ExitCode::FAILURE
-    })
-}
-
-/// Writes the book and says where it is. A book with faults is written all the same, for a look at
-/// them, but the status tells a script that it should not be published.
-fn build(root: &Path, dir: Option<PathBuf>) -> anyhow::Result<ExitCode> {
-    let dir = dir.unwrap_or_else(|| root.join("book"));
-    book::check_target(&dir)?;
-    let built = book::build(root, &dir, None)?;
-    for warning in &built.warnings {
-        eprintln!("warning: {warning}");
-    }
-    for fault in &built.faults {
-        eprintln!("error: {fault}");
-    }
-    // A closed pipe is no reason to fail: the book is written.
-    let _ = writeln!(std::io::stdout(), "{}", built.index.display());
-    Ok(if built.faults.is_empty() {
-        ExitCode::SUCCESS
-    } else {
+        tell(format!("error: {}", one_line(&error)));
         ExitCode::FAILURE
     })
 }
 
 /// Shows the help that was asked for, or what was wrong and which commands there are.
-fn usage(error: &clap::Error) -> ExitCode {
-    // Nobody is left to tell when the terminal is gone.
-    let _ = error.print();
-    if error.exit_code() == 0 {
-        return ExitCode::SUCCESS;
+fn usage(error: &clap::Error) -> Result<ExitCode> {
+    let text = error.to_string();
+    let text = text.trim_end();
+    if !error.use_stderr() {
+        return print(text).map(|_| ExitCode::SUCCESS);
     }
-    let cli = Cli::command();
-    eprintln!("\nCommands:");
-    for command in cli.get_subcommands() {
-        let about = command
-            .get_about()
-            .map(ToString::to_string)
-            .unwrap_or_default();
-        eprintln!("  {:<8}{about}", command.get_name());
+    tell(text);
+    tell("\nCommands:");
+    for command in Cli::command().get_subcommands() {
+        let about = command.get_about().map(ToString::to_string);
+        let about = about.unwrap_or_default();
+        tell(format!("  {:<8}{about}", command.get_name()));
     }
-    ExitCode::from(2)
+    Ok(ExitCode::from(2))
 }

@@ -31,6 +31,9 @@ pub enum Error {
         /// Why it failed. It's part of the line already, so it's no `source` to print after it.
         why: Arc<io::Error>,
     },
+    /// The arguments of a command ask for what doesn't exist, or don't say enough.
+    #[error("{0}")]
+    Usage(String),
     /// Cargo didn't build a program.
     #[error("{0}")]
     Build(String),

@@ -4,8 +4,6 @@
 //! word (断开连接: 断开, 开连, 连接), in the index and in what a reader types. That needs no dictionary,
 //! and a word that no dictionary knows is found like any other.
 
-use std::fs;
-use std::path::Path;
 use std::sync::LazyLock;
 
 use anyhow::{Context as _, Result};
@@ -30,14 +28,12 @@ const AROUND: [&str; 2] = [
 /// The fields of the index, each with its text in every document.
 const FIELDS: [&str; 3] = ["title", "body", "breadcrumbs"];
 
-/// Makes the index of the book in `dir` again, so that it knows Chinese.
+/// Makes the index in this script again, so that it knows Chinese.
 ///
 /// # Errors
 ///
-/// When the index is not what this version of mdBook writes, or cannot be written.
-pub fn index_again(dir: &Path) -> Result<()> {
-    let file = super::file_of(dir, "searchindex", "js")?;
-    let script = fs::read_to_string(&file)?;
+/// When it isn't what this version of mdBook writes.
+pub(super) fn index_again(script: &mut String) -> Result<()> {
     let json = script
         .strip_prefix(AROUND[0])
         .and_then(|rest| rest.strip_suffix(AROUND[1]))
@@ -61,10 +57,7 @@ pub fn index_again(dir: &Path) -> Result<()> {
         .replace('\\', "\\\\")
         .replace('\'', "\\'");
     let browser = BROWSER.replace("PIECES", PIECES);
-    fs::write(
-        &file,
-        format!("{}{json}{}\n{browser}", AROUND[0], AROUND[1]),
-    )?;
+    *script = format!("{}{json}{}\n{browser}", AROUND[0], AROUND[1]);
     Ok(())
 }
 
@@ -127,21 +120,8 @@ mod tests {
 
     #[test]
     fn cuts_chinese_into_pairs_and_leaves_words_whole() {
-        assert_eq!(
-            words("断开连接（Half-Close），EOF 到了 `a_b`、127.0.0.1:8080。"),
-            [
-                "断开",
-                "开连",
-                "连接",
-                "接",
-                "half",
-                "close",
-                "eof",
-                "到了",
-                "了",
-                "a_b",
-                "127.0.0.1:8080"
-            ]
-        );
+        let words = words("断开连接（Half-Close），EOF 到了 `a_b`、127.0.0.1:8080。");
+        let cut = "断开 开连 连接 接 half close eof 到了 了 a_b 127.0.0.1:8080";
+        assert_eq!(words.join(" "), cut);
     }
 }

@@ -226,8 +226,7 @@ impl Action {
     pub(crate) fn needs_process(&self) -> bool {
         matches!(
             self,
-            Action::Reports(_)
-                | Action::GetsInterrupt
+            Action::GetsInterrupt
                 | Action::GetsTerminate
                 | Action::IsPaused
                 | Action::IsResumed

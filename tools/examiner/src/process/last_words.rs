@@ -3,6 +3,7 @@
 use std::{
     collections::VecDeque,
     io::{BufRead, BufReader, Read},
+    net::SocketAddr,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     thread,
     time::{Duration, Instant},
@@ -164,6 +165,16 @@ impl Output {
         let (changed, lines) = (&self.changed, self.lock());
         let waited = changed.wait_timeout_while(lines, ON_ITS_WAY, has_more);
         waited.unwrap_or_else(PoisonError::into_inner).0
+    }
+
+    /// Whether one of the lines is that with which the stages of the book report a connection.
+    pub(super) fn has_accepted(&self, has_ended: bool) -> bool {
+        let lines = if has_ended { self.all() } else { self.lock() };
+        let mut accepted = lines
+            .kept
+            .iter()
+            .filter_map(|line| line.strip_prefix("accepted "));
+        accepted.any(|addr| addr.parse::<SocketAddr>().is_ok())
     }
 
     /// The first line, for people.

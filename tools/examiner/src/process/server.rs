@@ -94,6 +94,13 @@ impl Server {
         found.map_err(|lines| Error::Server(lines.unseen()))
     }
 
+    /// Whether the server has shown that it follows the stages of the book: it reports the connections that it
+    /// accepts as they do, `accepted IP:PORT`.
+    pub fn follows_our_stages(&mut self) -> bool {
+        let has_ended = self.wait(Duration::ZERO).is_ok();
+        self.stderr.has_accepted(has_ended)
+    }
+
     /// Ends the server, and returns the last lines that it wrote to stderr: from where it panicked, if it did,
     /// and without the line that every server of the book writes for each connection.
     pub fn last_words(mut self) -> Vec<String> {
