@@ -181,10 +181,8 @@ fn send(group: u32, signal: Signal) -> io::Result<()> {
         Signal::Kill => Unix::KILL,
     };
     let group = i32::try_from(group).ok().and_then(Pid::from_raw);
-    Ok(kill_process_group(
-        group.ok_or(io::ErrorKind::NotFound)?,
-        signal,
-    )?)
+    let group = group.ok_or(io::ErrorKind::NotFound)?;
+    Ok(kill_process_group(group, signal)?)
 }
 
 #[cfg(not(unix))]
@@ -193,12 +191,9 @@ fn send(process: u32, signal: Signal) -> io::Result<()> {
         return Err(io::Error::other("this system has no signals"));
     }
     // It kills the children, too, and theirs.
-    let mut taskkill = Command::new("taskkill");
-    let process = process.to_string();
-    taskkill
-        .args(["/f", "/t", "/pid", &process])
-        .output()
-        .map(|_| ())
+    let arguments = ["/f", "/t", "/pid", &process.to_string()];
+    let killed = Command::new("taskkill").args(arguments).output();
+    killed.map(|_| ())
 }
 
 fn kill(group: u32) {
