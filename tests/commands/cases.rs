@@ -5,10 +5,7 @@ use std::net::TcpListener;
 use examiner::stages;
 use serde_json::Value;
 
-use crate::{
-    check::of_script,
-    program::{Folder, Running, at_once, companion, errors, files, run},
-};
+use crate::program::{Folder, Running, at_once, companion, errors, files, run};
 
 #[test]
 fn commands_say_what_the_list_has() {
@@ -36,7 +33,7 @@ fn commands_say_what_the_list_has() {
             #[cfg(unix)]
             [server] => {
                 let (stage, script) = server.split_once(' ').expect("it is `STAGE SCRIPT`");
-                of_script(line, stage, script)
+                crate::check::of_script(line, stage, script)
             }
             _ => return,
         };

@@ -5,14 +5,13 @@ use std::{
     io::{self, Write as _},
     net::{TcpListener, TcpStream},
     path::Path,
-    process::Command,
     thread,
 };
 
 use examiner::stages;
 use serde_json::Value;
 
-use crate::program::{Folder, Running, at_once, companion, has, piped, run, stage, tool};
+use crate::program::{Folder, Running, at_once, companion, has, piped, run, stage};
 
 /// Examines the project in this folder, built with the libraries that earlier runs of the tests have built.
 /// Its program has a name that no other project here has, because they share the target folder.
@@ -30,7 +29,9 @@ pub(crate) fn of_project(dir: &Path, line: &str) -> Running {
 pub(crate) fn of_script(line: &str, stage_name: &str, script: &str) -> Running {
     let mut command = piped("sh");
     command.args(["-c", r#"ulimit -S -n 64; exec "$0" "$@" 3>&2"#]);
-    command.arg(tool("companion")).args(line.split(' '));
+    command
+        .arg(crate::program::tool("companion"))
+        .args(line.split(' '));
     command.args(["--", "sh", "-c", script]);
     Running::start(command.arg(stage(stage_name)).arg("{addr}"))
 }
@@ -75,7 +76,7 @@ fn examines_stages_that_run_already() {
 #[test]
 #[cfg(unix)]
 fn demands_of_a_stranger_only_what_has_a_rule() {
-    if Command::new("python3").arg("--version").output().is_err() {
+    if piped("python3").arg("--version").output().is_err() {
         return crate::program::note("not tested with a server in Python: there is none");
     }
     let mut command = companion("check 06-disconnect --all -- sh -c");

@@ -5,7 +5,7 @@ use std::{fs, net::TcpListener, thread, time::Instant};
 use examiner::stages;
 
 use crate::{
-    program::{Folder, PATIENCE, Running, companion, errors, files, has, rows},
+    program::{Folder, PATIENCE, Running, companion, errors, has, rows},
     visit::Served,
 };
 
@@ -147,10 +147,12 @@ fn takes_another_port_than_the_usual_one_and_one_address_only() {
 #[test]
 #[cfg(unix)]
 fn stops_at_ctrl_c_and_leaves_the_checkout_clean() {
+    use crate::program::files;
     let book = Folder::of_book("small");
     let served = Served::start(book.path());
     // An open page must not keep it from stopping.
     let _page = served.open("/first.html");
     served.stop();
-    assert_eq!(files(book.path()), files(Folder::of_book("small").path()));
+    let before = Folder::of_book("small");
+    assert_eq!(files(book.path()), files(before.path()));
 }
