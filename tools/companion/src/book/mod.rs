@@ -20,8 +20,9 @@ use std::thread;
 
 use anyhow::{Context as _, Result, bail};
 use mdbook_driver::MDBook;
-use mdbook_driver::book::{BookItem, Chapter};
+use mdbook_driver::book::{Book, BookItem, Chapter};
 use mdbook_driver::config::Config;
+use mdbook_preprocessor::{Preprocessor, PreprocessorContext};
 use tracing::Level;
 use walkdir::WalkDir;
 
@@ -128,12 +129,39 @@ fn build_all<const N: usize>(root: &Path, editions: [(&Edition, Config); N]) -> 
     })
 }
 
+/// Leaves out the hidden lines of Rust snippets. They're the rest of the program, which makes a page ten
+/// times as heavy, and the search finds words that no page shows.
+struct HiddenLines;
+
+impl Preprocessor for HiddenLines {
+    fn name(&self) -> &str {
+        "hidden-lines"
+    }
+
+    fn run(&self, _: &PreprocessorContext, mut book: Book) -> Result<Book> {
+        book.for_each_chapter_mut(|chapter| {
+            let (mut in_fence, mut in_rust) = (false, false);
+            let shown = chapter.content.split_inclusive('\n').filter(|line| {
+                let line = line.trim();
+                if line.starts_with("```") {
+                    in_fence = !in_fence;
+                    in_rust = in_fence && line.starts_with("```rust");
+                }
+                !(in_rust && (line == "#" || line.starts_with("# ")))
+            });
+            chapter.content = shown.collect();
+        });
+        Ok(book)
+    }
+}
+
 /// Builds one edition as a site of its own.
 fn build_one(root: &Path, edition: &Edition, mut config: Config) -> Result<Built> {
     let dir = tempfile::tempdir().context("cannot make a folder for the pages")?;
     config.build.build_dir = dir.path().into();
     let (faults, messages) = messages::of(|| {
-        let book = MDBook::load_with_config(root, config)?;
+        let mut book = MDBook::load_with_config(root, config)?;
+        book.with_preprocessor(HiddenLines);
         let faults = broken_includes(&book);
         book.build()?;
         anyhow::Ok(faults)
