@@ -77,7 +77,10 @@ impl OpenPage {
 
     fn says_reload(&self) -> bool {
         let answer = get(self.port, &self.question);
-        answer.as_str().expect("it is text").contains("data: reload\n\n")
+        answer
+            .as_str()
+            .expect("it is text")
+            .contains("data: reload\n\n")
     }
 }
 

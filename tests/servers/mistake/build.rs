@@ -35,7 +35,11 @@ pub(super) fn all(stages: &[Arc<Servers>]) {
     thread::scope(|scope| {
         for number in 0..COMPILERS {
             let stages = stages.iter().skip(number).step_by(COMPILERS);
-            scope.spawn(|| stages.for_each(|servers| drop(servers.built())));
+            scope.spawn(|| {
+                stages.for_each(|servers| {
+                    servers.built();
+                })
+            });
         }
     });
 }
