@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context as _, Error, Result, bail};
+use anyhow::{Context as _, Result, bail};
 use examiner::{
     check,
     conversation::Conditions,
@@ -206,7 +206,7 @@ impl Measure {
             .subject
             .start_reporting_to(&conditions, stderr.into());
         machine::pin(cores.map(|cores| cores.generator));
-        let mut started = started.map_err(Error::msg)?;
+        let mut started = started?;
         let mut run = Run {
             generator: Generator::new(started.addr(), self.patience)?,
             server: Process::new(started.id()),

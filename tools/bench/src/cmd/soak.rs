@@ -16,7 +16,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Error, Result, anyhow, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 use examiner::{
     check,
     conversation::{self, Conditions, Conversation},
@@ -78,15 +78,16 @@ impl Soak {
         let rules = Rules {
             patience: Some(conversation::PATIENCE),
             version: stages::list()?.get(name)?.protocol,
+            // What it reports goes elsewhere, so no step can wait for that.
+            stranger: true,
             ..Rules::default()
         };
         let program = match cfg!(debug_assertions) {
             true => stages::build()?.program(name)?.to_path_buf(),
             false => stages::build_release(&[name])?.remove(0),
         };
-        let mut server = Subject::Program(program)
-            .start_reporting_to(&Conditions::default(), Stdio::null())
-            .map_err(Error::msg)?;
+        let mut server =
+            Subject::Program(program).start_reporting_to(&Conditions::default(), Stdio::null())?;
         let (addr, running) = (server.addr(), Subject::Addr(server.addr()));
         let mut light = check::promised(name, &conversations);
         light.retain(|conversation| {
@@ -181,9 +182,7 @@ fn spawn<'scope>(
 
 /// Plays one conversation with the server that runs.
 fn play(conversation: &Conversation, running: &Subject, rules: Rules) -> Result<()> {
-    let mut server = running
-        .start(&conversation.conditions)
-        .map_err(Error::msg)?;
+    let mut server = running.start(&conversation.conditions)?;
     if let Some(shortfall) = play::play(conversation, &mut server, rules).shortfall {
         let Shortfall { expected, seen, .. } = shortfall;
         bail!(

@@ -3,7 +3,7 @@
 //!
 //! - [`edition`]: the two languages, and what joins their pages
 //! - `search`: the search index of the Chinese edition
-//! - [`include`]: the includes of chapters, and those that show nothing
+//! - [`mod@include`]: the includes of chapters, and those that show nothing
 //! - `repository`: where the repository's icon and the edit links lead
 //! - `messages`: what mdBook says meanwhile
 

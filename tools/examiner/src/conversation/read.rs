@@ -186,7 +186,7 @@ alice                                 => 3: expected `NAME VERB …`
 alice dances                          => 3: a client cannot `dances`; it connects, joins,
 server joins                          => 3: the server cannot be told to `joins`; it reports,
 alice sends                           => 3: sends what? expected a text in quotes
-alice sends "hi                       => 3: not valid KDL: a text without its end
+alice sends "hi                       => 3: not valid KDL: 
 alice writes 256                      => 3: 256 is no byte
 alice joins times=2                   => 3: no property times; there can be: within proves
 server has-grown                      => 3: expected `has-grown less-than=MEGABYTES`
