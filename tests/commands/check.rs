@@ -182,3 +182,19 @@ fn watches_the_files_of_a_project() {
     folder.write(main, &source.replace("accepted", "welcomed"));
     check.stdout.until("01-accept: 0 held, 1 fell short");
 }
+
+/// The READMEs show a chat and a failure as they were recorded; GitHub knows no includes.
+#[test]
+fn readmes_show_what_is_seen() {
+    let root = stages::root();
+    let chat = "code/transcripts/04-broker/two-people-chat.txt";
+    let chat = fs::read_to_string(root.join(chat)).expect("it is a transcript");
+    let command = "check 03-write two-people-chat";
+    let failure = format!("$ cargo run -- {command}\n{}", run(command).with(1).stdout);
+    for readme in ["README.md", "README.zh-CN.md"] {
+        let text = fs::read_to_string(root.join(readme)).expect("it is there");
+        for shown in [&chat, &failure] {
+            has(&text, &format!("```text\n{}\n```\n", shown.trim_end()));
+        }
+    }
+}

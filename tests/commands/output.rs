@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// The commands. They are run in a folder with a small book.
-const COMMANDS: [&str; 9] = [
+const COMMANDS: [&str; 8] = [
     "companion check",
     "companion check 01-accept",
     "companion check --format json",
@@ -24,7 +24,6 @@ const COMMANDS: [&str; 9] = [
     "companion new my-chat",
     "companion --help",
     "bench --help",
-    "bench soak 11-drain --minutes 0.01",
 ];
 
 /// The exit status of a Rust program that panicked.

@@ -5,6 +5,9 @@
 //! - `machine`: where measurements run.
 //! - `report`: the results, in tables, JSON and a plot; `metric`: the numbers in it.
 
+// `println!` and its like panic when the output cannot be written.
+#![warn(clippy::print_stdout, clippy::print_stderr)]
+
 mod cmd;
 mod generator;
 mod load;

@@ -6,7 +6,8 @@
 //! - [`watch`]: waits until files change and come to rest
 //! - [`output`]: writes to stdout and stderr without ever panicking
 
-#![warn(missing_docs)]
+// `println!` and its like panic when the output cannot be written.
+#![warn(missing_docs, clippy::print_stdout, clippy::print_stderr)]
 
 pub mod book;
 pub mod cmd;

@@ -1,5 +1,8 @@
 //! What `cargo run` starts: reads the command line, and runs the command.
 
+// `println!` and its like panic when the output cannot be written.
+#![warn(clippy::print_stdout, clippy::print_stderr)]
+
 use std::path::PathBuf;
 use std::process::ExitCode;
 

@@ -12,7 +12,8 @@
 //!
 //! Each module uses those above it and the last two, never those below it.
 
-#![warn(missing_docs)]
+// `println!` and its like panic when the output cannot be written.
+#![warn(missing_docs, clippy::print_stdout, clippy::print_stderr)]
 
 pub mod check;
 pub mod conversation;

@@ -119,8 +119,9 @@ impl Client {
         self.stream.get_ref().shutdown(Shutdown::Write)
     }
 
-    /// Sends bytes in packets of at most `packet` of them, in a thread of its own. If they don't have to be sent
-    /// when this ends, it ends soon after the server makes the client wait.
+    /// Sends bytes in packets of at most `packet` of them; what the socket doesn't take at once, in a thread of
+    /// its own. If they don't have to be sent when this ends, it ends soon after the server makes the client
+    /// wait.
     pub(super) fn sends(
         &mut self,
         bytes: &[u8],
@@ -130,11 +131,19 @@ impl Client {
     ) -> io::Result<()> {
         self.has_sent(wait.left())?;
         let mut stream = self.stream.get_ref().try_clone()?;
+        let packet = packet.max(1);
+        // Starting a thread takes so long that lines which are sent one after the other would be read apart.
+        stream.set_nonblocking(true)?;
+        let taken = taken_at_once(&mut stream, bytes, packet);
+        stream.set_nonblocking(false)?;
+        let rest = bytes[taken?..].to_vec();
+        if rest.is_empty() {
+            return Ok(());
+        }
         let (ended, sending) = mpsc::channel();
         self.sending = Some(sending);
-        let bytes = bytes.to_vec();
         thread::spawn(move || {
-            let mut packets = bytes.chunks(packet.max(1));
+            let mut packets = rest.chunks(packet);
             let sent = packets.try_for_each(|packet| stream.write_all(packet));
             // The connection ends when both owners of the socket have dropped it.
             drop(stream);
@@ -262,4 +271,19 @@ pub(super) fn not_sent(error: io::Error) -> Missed {
         false => format!("the connection is lost: {error}"),
     };
     missed("to send", seen)
+}
+
+/// Writes what a socket that doesn't block takes of these bytes, and returns how many it took.
+fn taken_at_once(stream: &mut TcpStream, bytes: &[u8], packet: usize) -> io::Result<usize> {
+    let mut taken = 0;
+    while taken < bytes.len() {
+        let end = bytes.len().min(taken + packet);
+        match stream.write(&bytes[taken..end]) {
+            Ok(count) => taken += count,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(taken)
 }
