@@ -7,11 +7,11 @@
 //! - `model`: what a conversation is, who must pass it, and what it asks of a server
 //! - `read`: reads the files, and everything in them but the steps
 //! - `step`: reads the steps
-//! - `node`: a node of KDL that knows its line
+//! - `kdl`: reads the notation
 //! - `rename`: the same conversation between clients with other names
 
+mod kdl;
 mod model;
-mod node;
 mod read;
 mod rename;
 mod step;

@@ -3,15 +3,13 @@
 use std::{
     fs, io,
     path::{Path, PathBuf},
-    thread::{self, ScopedJoinHandle},
 };
 
-use kdl::{KdlDocument, KdlError};
 use regex::Regex;
 
 use super::{
+    kdl::{self, Node},
     model::{Cause, Conditions, Conversation, Platform, Promise, Until},
-    node::{Node, Source},
     step,
 };
 use crate::{
@@ -31,20 +29,12 @@ pub fn all() -> Result<Vec<Conversation>, Error> {
     let files: io::Result<Vec<PathBuf>> = fs::read_dir(&folder).and_then(paths);
     let mut files = files.map_err(unreadable)?;
     files.sort();
-    let read = |file: &PathBuf| {
+    let mut all = Vec::new();
+    for file in files {
         let name = file.file_name().unwrap_or_default().to_string_lossy();
-        parse(&name, &fs::read_to_string(file).map_err(unreadable)?)
-    };
-    // Without optimization, the parser needs more than a second for all of them.
-    let parsed: Result<Vec<_>, Error> = thread::scope(|scope| {
-        let start = |file| scope.spawn(move || read(file));
-        let threads: Vec<ScopedJoinHandle<_>> = files.iter().map(start).collect();
-        let parsed = threads.into_iter().map(ScopedJoinHandle::join);
-        parsed
-            .map(|file| file.expect("no file makes it panic"))
-            .collect()
-    });
-    let all: Vec<Conversation> = parsed?.into_iter().flatten().collect();
+        let text = fs::read_to_string(&file).map_err(unreadable)?;
+        all.append(&mut parse(&name, &text)?);
+    }
     for (index, Conversation { name, place, .. }) in all.iter().enumerate() {
         if let Some(twin) = all[..index].iter().find(|twin| twin.name == *name) {
             let what = format!("the one at {} is named {name}, too", twin.place);
@@ -60,22 +50,12 @@ pub fn all() -> Result<Vec<Conversation>, Error> {
 ///
 /// Names the line that can't be understood, and what was expected there.
 pub fn parse(file: &str, text: &str) -> Result<Vec<Conversation>, Error> {
-    let source = &Source::new(file, text);
-    let document: KdlDocument = text.parse().map_err(|error: KdlError| {
-        // Further ones may only follow from the first.
-        let first = error.diagnostics.first();
-        let offset = first.map_or(0, |first| first.span.offset());
-        let what = first.and_then(|first| first.message.as_deref());
-        let what = what.unwrap_or("unexpected text");
-        source.error(offset, format!("not valid KDL: {what}"))
-    })?;
-    let nodes = document.nodes().iter();
-    let conversations = nodes.map(|kdl| conversation(Node { kdl, source }));
-    conversations.collect()
+    let nodes = kdl::nodes(file, text)?;
+    nodes.iter().map(conversation).collect()
 }
 
-fn conversation(node: Node) -> Result<Conversation, Error> {
-    if node.name() != "conversation" {
+fn conversation(node: &Node) -> Result<Conversation, Error> {
+    if node.name != "conversation" {
         return Err(node.error("expected `conversation NAME since=\"NN-name\" { … }`"));
     }
     node.allow("since only example rule on descriptors options")?;
@@ -95,8 +75,8 @@ fn conversation(node: Node) -> Result<Conversation, Error> {
         Some(other) => return Err(node.error(format!("on={other}: expected unix or linux"))),
     };
     let options = node.word("options")?.unwrap_or_default();
-    let mut children = node.children();
-    let about = children.next().filter(|child| child.name() == "about");
+    let mut children = node.children.iter();
+    let about = children.next().filter(|child| child.name == "about");
     let about = about.ok_or_else(|| node.error("a conversation begins with `about \"…\"`"))?;
     let mut conversation = Conversation {
         name: node.text()?,
@@ -114,10 +94,10 @@ fn conversation(node: Node) -> Result<Conversation, Error> {
         section: None,
         version,
         steps: Vec::new(),
-        place: format!("{}:{}", node.source.name, node.line()),
+        place: node.place(),
     };
     for child in children {
-        match child.name() {
+        match child.name.as_str() {
             "until" => conversation.until = Some(until(child, &conversation.promise)?),
             "cause" => conversation.causes.push(cause(child)?),
             "hint" => conversation.hint = Some(child.text()?),
@@ -129,12 +109,12 @@ fn conversation(node: Node) -> Result<Conversation, Error> {
 }
 
 /// The program of this name, which the node asks for.
-fn program(node: Node, name: &str) -> Result<&'static Program, Error> {
+fn program(node: &Node, name: &str) -> Result<&'static Program, Error> {
     let program = stages::list().and_then(|list| list.get(name));
     program.map_err(|error| node.error(error))
 }
 
-fn until(node: Node, promise: &Promise) -> Result<Until, Error> {
+fn until(node: &Node, promise: &Promise) -> Result<Until, Error> {
     node.allow("because")?;
     let (Promise::Since(first), Some(because)) = (promise, node.word("because")?) else {
         let expected = "expected since=\"NN-name\" before, and `until \"NN-name\" because=\"…\"`";
@@ -148,7 +128,7 @@ fn until(node: Node, promise: &Promise) -> Result<Until, Error> {
     }
 }
 
-fn cause(node: Node) -> Result<Cause, Error> {
+fn cause(node: &Node) -> Result<Cause, Error> {
     node.allow("when next")?;
     let when = node.word("when")?.map(Regex::new).transpose();
     Ok(Cause {
@@ -165,7 +145,16 @@ mod tests {
     #[test]
     fn each_mistake_is_answered_with_its_line_and_what_is_expected() {
         let cases = r##"
-conversation "c                       => 1: not valid KDL: 
+conversation "c                       => 1: not valid KDL: a text without its end
+conversation "\z"                     => 1: not valid KDL: no such escape
+conversation "\u{110000}"             => 1: not valid KDL: no such escape
+conversation #"c"                     => 1: not valid KDL: a raw text without its end
+conversation #c                       => 1: not valid KDL: expected a name or a value
+conversation 0y1                      => 1: not valid KDL: expected a name or a value
+conversation [c]                      => 1: not valid KDL: expected a name or a value
+conversation c { about "…"            => 1: not valid KDL: a `{` without its `}`
+conversation c { about "…"; } }       => 1: not valid KDL: a `}` without its `{`
+conversation since=                   => 1: not valid KDL: expected a name or a value
 talk "c"                              => 1: expected `conversation NAME
 conversation "c" { about "…"; }       => 1: expected one of since=, only= and
 since="03-wriet"                      => 1: there is no program named 03-wriet; there are: 01-
@@ -186,7 +175,7 @@ alice                                 => 3: expected `NAME VERB …`
 alice dances                          => 3: a client cannot `dances`; it connects, joins,
 server joins                          => 3: the server cannot be told to `joins`; it reports,
 alice sends                           => 3: sends what? expected a text in quotes
-alice sends "hi                       => 3: not valid KDL: 
+alice sends "hi                       => 3: not valid KDL: a text without its end
 alice writes 256                      => 3: 256 is no byte
 alice joins times=2                   => 3: no property times; there can be: within proves
 server has-grown                      => 3: expected `has-grown less-than=MEGABYTES`

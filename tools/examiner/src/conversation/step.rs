@@ -3,33 +3,33 @@
 use std::time::Duration;
 
 use super::{
+    kdl::Node,
     model::{Action, SERVER, Step},
-    node::Node,
 };
 use crate::Error;
 
 /// Appends the steps of a node in this round of `repeat`: one, or those of all rounds of a `repeat` in it.
-pub(super) fn push(node: Node, round: Option<usize>, steps: &mut Vec<Step>) -> Result<(), Error> {
-    if node.name() != "repeat" {
+pub(super) fn push(node: &Node, round: Option<usize>, steps: &mut Vec<Step>) -> Result<(), Error> {
+    if node.name != "repeat" {
         steps.push(step(node, round)?);
         return Ok(());
     }
     let times = node.integers().next().and_then(|n| n.try_into().ok());
     let times: usize = times.ok_or_else(|| node.error("expected `repeat NUMBER { … }`"))?;
     for n in 1..=times {
-        for child in node.children() {
+        for child in &node.children {
             push(child, Some(n), steps)?;
         }
     }
     Ok(())
 }
 
-fn step(node: Node, round: Option<usize>) -> Result<Step, Error> {
+fn step(node: &Node, round: Option<usize>) -> Result<Step, Error> {
     let fill = |text: &str| match round {
         Some(n) => series(&numbered(text, n)),
         None => series(text),
     };
-    let who = fill(node.name());
+    let who = fill(&node.name);
     let mut texts = node.texts();
     let verb = texts
         .next()
@@ -130,7 +130,7 @@ fn step(node: Node, round: Option<usize>) -> Result<Step, Error> {
         within: node.number("within")?.map(Duration::from_secs),
         proves: node.flag("proves")?,
         round,
-        line: node.line(),
+        line: node.line,
     })
 }
 
