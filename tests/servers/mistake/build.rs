@@ -119,6 +119,8 @@ impl Servers {
     /// Changes with all that they are made of.
     fn key(&self) -> Result<String> {
         let mut hasher = DefaultHasher::new();
+        // How they are compiled.
+        include_str!("build.rs").hash(&mut hasher);
         for (name, source) in &self.sources {
             (name, source.as_ref().ok()).hash(&mut hasher);
         }

@@ -55,6 +55,8 @@ fn key(patch: &Patch) -> Result<u64> {
     files.dedup();
     let examiner = ["tools/examiner/src", "tests/servers/mistake", "Cargo.lock"];
     files.extend(examiner.map(str::to_string));
+    // It has the version of the protocol that a stage is examined with.
+    files.push("code/stages.toml".to_string());
     for file in files {
         hash(&stages::root().join(file), &mut hasher)?;
     }
