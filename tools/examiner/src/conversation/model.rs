@@ -183,8 +183,6 @@ pub enum Action {
         /// How many such lines come.
         times: usize,
     },
-    /// The client's next line is any at all.
-    ReceivesAnything,
     /// From here on, the client ignores lines that begin with this, however many there are.
     PassesOver(String),
     /// The client's next lines are those of several series. Each series is in order; they may be interleaved.

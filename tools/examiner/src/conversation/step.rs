@@ -101,7 +101,6 @@ fn step(node: &Node, round: Option<usize>) -> Result<Step, Error> {
             words: argument()?,
             times,
         },
-        (false, "receives-anything") => Action::ReceivesAnything,
         (false, "passes-over") => Action::PassesOver(argument()?),
         (false, "receives-mixed") => {
             let lines = |text: &&str| (1..=times).map(|n| numbered(text, n)).collect();
@@ -120,7 +119,7 @@ fn step(node: &Node, round: Option<usize>) -> Result<Step, Error> {
         (false, _) => {
             return Err(node.error(format!(
                 "a client cannot `{verb}`; it connects, joins, sends, writes, receives, is-told, \
-                 receives-anything, receives-mixed, passes-over, finishes, leaves, resets, sees-end"
+                 receives-mixed, passes-over, finishes, leaves, resets, sees-end"
             )));
         }
     };

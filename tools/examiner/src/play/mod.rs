@@ -154,7 +154,6 @@ impl Scene<'_> {
                 let begins = |next: &str| format!("{next} ").starts_with(&format!("{words} "));
                 self.hears(who, &format!("{words} …"), *times, wait, begins)?
             }
-            Action::ReceivesAnything => self.hears(who, "…", 1, wait, |_| true)?,
             Action::ReceivesMixed(series) => self.hears_mixed(who, series, wait)?,
             Action::PassesOver(start) => {
                 self.client(who)?.passes_over.push(start.clone());
