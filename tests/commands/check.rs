@@ -57,13 +57,13 @@ fn examines_stages_that_run_already() {
         let said = server.stdout.until("listening on ");
         let addr = said.trim_end().trim_start_matches("listening on ");
         let line = format!("check {name} --addr {addr}");
-        if name == "01-accept" {
+        if name == "04-accept" {
             // It reports, and nothing comes over a socket.
             has(&run(&line).with(2).stderr, "nothing could be examined: ");
             return;
         }
         run(&line).with(0);
-        if name == "02-read" {
+        if name == "05-read" {
             let json = run(&format!("{line} --format json")).with(0).stdout;
             let json: Value = serde_json::from_str(&json).expect("it is JSON");
             assert_eq!(json["held"], true, "as the status says");
@@ -79,9 +79,9 @@ fn demands_of_a_stranger_only_what_has_a_rule() {
     if piped("python3").arg("--version").output().is_err() {
         return crate::program::note("not tested with a server in Python: there is none");
     }
-    let mut command = companion("check 06-disconnect --all -- sh -c");
+    let mut command = companion("check 11-cancel --all -- sh -c");
     command.arg(r#"exec python3 "$0" "$1" 2>/dev/null"#);
-    command.arg(stages::root().join("code/examples/06-chat.py"));
+    command.arg(stages::root().join("code/examples/11-chat.py"));
     let mut running = Running::start(command.arg("{addr}"));
     let stdout = running.end().with(0).stdout;
     let lines = stdout.lines().filter(|line| line.starts_with("-  "));
@@ -97,7 +97,7 @@ fn tells_a_server_that_goes_away() {
     let (listener, addr) = listener();
     // Two times it is only looked for.
     thread::spawn(move || listener.incoming().take(3).for_each(drop));
-    let ended = run(&format!("check 03-write --all --addr {addr}")).with(1);
+    let ended = run(&format!("check 06-write --all --addr {addr}")).with(1);
     has(&ended.stdout, "\n03-write: 1 held, ");
     // It is not waited for again and again.
     assert_eq!(ended.stdout.matches('✗').count(), 1, "{}", ended.stdout);
@@ -133,7 +133,7 @@ fn gets_over_strange_servers() {
             }
         });
         // It ends in the time that this waits for it.
-        let ended = run(&format!("check 04-broker --addr {addr}"));
+        let ended = run(&format!("check 07-broker --addr {addr}"));
         let stdout = ended.with(1).stdout;
         assert_eq!(stdout.matches('✗').count(), 1, "{what}: {stdout}");
         assert!(stdout.len() < 10_000, "{what}: {stdout}");
@@ -147,7 +147,7 @@ fn takes_its_servers_with_it_when_it_is_told_to_end() {
     use std::os::unix::process::ExitStatusExt as _;
     for (name, number) in [("INT", 2), ("TERM", 15)] {
         let script = "echo begun >&3; sleep 1000; true";
-        let mut check = of_script("check 04-broker", "04-broker", script);
+        let mut check = of_script("check 07-broker", "07-broker", script);
         check.stderr.until("begun");
         check.signal(name);
         let ended = check.end();
@@ -163,33 +163,33 @@ fn watches_the_files_of_a_project() {
     let folder = Folder::empty();
     folder.run("new watched-chat").with(0);
     let main = "watched-chat/src/main.rs";
-    let source = source("01-accept");
+    let source = source("04-accept");
     folder.write(main, "fn main() {}\n");
     let dir = folder.path().join("watched-chat");
-    let check = of_project(&dir, "check 01-accept --watch");
+    let check = of_project(&dir, "check 04-accept --watch");
     let waits = || check.stdout.until("Waiting for a change in ");
     check
         .stderr
         .until("error: the server ended before it listened");
     waits();
     folder.write(main, &source);
-    check.stdout.until("01-accept: 1 held");
+    check.stdout.until("04-accept: 1 held");
     waits();
     // What doesn't compile is reported, and watched on.
     folder.write(main, "fn main() {\n");
     check.stderr.until("error: ");
     waits();
     folder.write(main, &source.replace("accepted", "welcomed"));
-    check.stdout.until("01-accept: 0 held, 1 fell short");
+    check.stdout.until("04-accept: 0 held, 1 fell short");
 }
 
 /// The READMEs show a chat and a failure as they were recorded; GitHub knows no includes.
 #[test]
 fn readmes_show_what_is_seen() {
     let root = stages::root();
-    let chat = "code/transcripts/04-broker/two-people-chat.txt";
+    let chat = "code/transcripts/07-broker/two-people-chat.txt";
     let chat = fs::read_to_string(root.join(chat)).expect("it is a transcript");
-    let command = "check 03-write two-people-chat";
+    let command = "check 06-write two-people-chat";
     let failure = format!("$ cargo run -- {command}\n{}", run(command).with(1).stdout);
     for readme in ["README.md", "README.zh-CN.md"] {
         let text = fs::read_to_string(root.join(readme)).expect("it is there");

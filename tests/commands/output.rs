@@ -17,7 +17,7 @@ use crate::{
 /// The commands. They are run in a folder with a small book.
 const COMMANDS: [&str; 8] = [
     "companion check",
-    "companion check 01-accept",
+    "companion check 04-accept",
     "companion check --format json",
     "companion check no-such-server",
     "companion build --root .",

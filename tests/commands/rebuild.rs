@@ -13,7 +13,7 @@ use cargo_metadata::{Artifact, Message, PackageId, camino::Utf8Path};
 
 use crate::program::cargo;
 
-const BUILD: &str = "build --bin companion --bin bench --bin 07-client";
+const BUILD: &str = "build --bin companion --bin bench --bin 08-client";
 const TEST: &str = "test --no-run";
 
 /// All that a command needs, built.

@@ -16,7 +16,7 @@ type Server = &'static Program;
 
 pub(crate) fn trials(book: Book) -> Vec<Trial> {
     let servers = book.list.programs();
-    let servers = named(servers.filter(|p| !p.is_client && p.command.is_empty()));
+    let servers = named(servers.filter(|p| p.is_server() && p.command.is_empty()));
     let with_options = servers.iter().filter(|(_, server)| server.options).cloned();
     let with_options: Vec<_> = with_options.collect();
     let trials = each!(&servers;

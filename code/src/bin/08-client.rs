@@ -1,12 +1,15 @@
-//! Stage 08: a client for version 2.
+//! Stage 07: a client.
 //!
-//! Sends the lines of standard input to a server and prints the lines that come
-//! back: its errors, in words, to standard error, everything else to standard
-//! output. Knows whether the server has let it in, and says why if not.
+//! Sends the lines of standard input to a server of the book and prints the
+//! lines that come back. At the end of input it tells the server that it has
+//! finished, and waits for the last replies.
 //!
 //! Run it with `cargo run --bin 08-client`, or `-- 127.0.0.1:9000 alice` for
-//! another address and a name. It works with every server from `08-names` on.
+//! another address and a name. It works with every server from `07-broker` on.
+//!
+//! It cannot say why a server closed the connection.
 
+// ANCHOR: imports
 use std::{
     env, error,
     io::{self, IsTerminal, Write},
@@ -23,12 +26,9 @@ use futures::{
     io::BufReader,
     stream::iter,
 };
+// ANCHOR_END: imports
 
-// ANCHOR: closed
-/// What there is to say when the server gave no reason.
-const CLOSED: &str = "the server closed the connection";
-// ANCHOR_END: closed
-
+// ANCHOR: main
 /// What can go wrong here goes wrong at run time and is reported to a person,
 /// so any error will do.
 type Result<T> = result::Result<T, Box<dyn error::Error + Send + Sync>>;
@@ -52,10 +52,11 @@ fn main() -> ExitCode {
         }
     }
 }
+// ANCHOR_END: main
 
 // ANCHOR: chat
-/// Owns the connection. Ends well when the server has let us in, and has closed
-/// the connection after our end of input.
+/// Owns the connection. Ends well when the server has closed it after our end
+/// of input.
 async fn chat(addr: &str, name: Option<&str>) -> Result<()> {
     let stream = TcpStream::connect(addr)
         .await
@@ -64,27 +65,29 @@ async fn chat(addr: &str, name: Option<&str>) -> Result<()> {
     match future::select(send, receive).await {
         Either::Left((sent, receive)) => {
             // An error says that the connection is lost; `receive` sees that too.
-            let _ = stream.shutdown(Shutdown::Write);
-            receive.await?; // 1
-            sent
+            let _ = stream.shutdown(Shutdown::Write); // 1
+            let received = receive.await; // 2
+            sent?;
+            received
         }
         Either::Right((received, _)) => {
             received?;
-            Err(CLOSED.into()) // 2
+            Err("the server closed the connection".into()) // 3
         }
     }
 }
 // ANCHOR_END: chat
 
+// ANCHOR: send
 /// Sends the name and then the lines of standard input. Ends at the end of
 /// input, or when the connection is lost.
 async fn send(mut stream: &TcpStream, name: Option<&str>) -> Result<()> {
-    let mut input = BufReader::new(stdin()).lines();
+    let mut input = BufReader::new(stdin()).lines(); // 1
     let name = match name {
         Some(name) => name.to_string(),
         None => {
             if io::stdin().is_terminal() {
-                eprint!("your name: ");
+                eprint!("your name: "); // 2
             }
             input
                 .next()
@@ -94,49 +97,37 @@ async fn send(mut stream: &TcpStream, name: Option<&str>) -> Result<()> {
                 .unwrap_or_default()
         }
     };
-    let mut lines = iter([Ok(name)]).chain(input);
+    if name.trim().is_empty() {
+        return Err(
+            "no name; give one as the second argument or as the first line"
+                .into(),
+        );
+    }
+    let mut lines = iter([Ok(name)]).chain(input); // 3
     while let Some(line) = lines.next().await {
         let line = line.map_err(unreadable)?;
         stream.write_all(format!("{line}\n").as_bytes()).await.map_err(lost)?;
     }
     Ok(())
 }
+// ANCHOR_END: send
 
 // ANCHOR: receive
-/// Prints the lines of the server, its errors in words. Ends when the server
-/// closes the connection, and fails when it does not let us in.
+/// Prints the lines of the server as they are. Ends when the server closes the
+/// connection.
 async fn receive(stream: &TcpStream) -> Result<()> {
     let mut lines = BufReader::new(stream).lines();
-    let mut welcome = false;
     while let Some(line) = lines.next().await {
         let line = line.map_err(lost)?;
-        match line.strip_prefix("error ").map(in_words) {
-            Some(error) if !welcome => return Err(error.into()), // 1
-            Some(error) => eprintln!("error: {error}"),          // 2
-            None => {
-                welcome = true; // 3
-                writeln!(io::stdout(), "{line}").map_err(|error| {
-                    format!("cannot write to standard output: {error}")
-                })?;
-            }
-        }
+        writeln!(io::stdout(), "{line}").map_err(|error| {
+            format!("cannot write to standard output: {error}")
+        })?;
     }
-    if welcome { Ok(()) } else { Err(CLOSED.into()) } // 4
+    Ok(())
 }
 // ANCHOR_END: receive
 
-// ANCHOR: in_words
-/// Makes a sentence of CODE and DETAIL. The detail is one already, except where
-/// the specification says what it is (7.2).
-fn in_words(error: &str) -> String {
-    match error.split_once(' ') {
-        Some(("unknown-peer", name)) => format!("nobody is called {name}"),
-        Some((_, detail)) => detail.to_string(),
-        None => error.to_string(),
-    }
-}
-// ANCHOR_END: in_words
-
+// ANCHOR: lost
 fn unreadable(error: io::Error) -> String {
     format!("cannot read standard input: {error}")
 }
@@ -144,3 +135,4 @@ fn unreadable(error: io::Error) -> String {
 fn lost(error: io::Error) -> String {
     format!("lost the connection: {error}")
 }
+// ANCHOR_END: lost

@@ -18,7 +18,7 @@ impl Decide for Broker {
 
 // ANCHOR: careless
 /// A goodbye ends the session that has the name, not the one that says goodbye:
-/// the fault that chapter 06 mended. It shows only if somebody gives up waiting
+/// the fault that chapter 11 mended. It shows only if somebody gives up waiting
 /// for a name while another has it.
 #[derive(Default)]
 pub struct Careless {

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashSet};
 
-use examiner::stages::Program;
+use examiner::stages::{Kind, Program};
 use pulldown_cmark::{Event, Tag};
 
 use crate::support::{Book, Chapter, Language, Problem, below, number_of};
@@ -23,13 +23,16 @@ pub(super) fn headings_of(language: &Language) -> Option<[&'static str; 6]> {
     }
 }
 
-/// The chapters of stages.
+/// The chapters that change a stage; those of experiments have the parts that their idea needs.
 pub(super) fn stage_chapters<'a>(
     book: &'a Book,
     language: &'a Language,
 ) -> impl Iterator<Item = &'a Chapter> {
-    let is_stage = |chapter: &&Chapter| book.list.get(&chapter.name).is_ok_and(Program::is_stage);
-    language.chapters.iter().filter(is_stage)
+    let changes_a_stage = |chapter: &&Chapter| {
+        let program = book.list.get(&chapter.name);
+        program.is_ok_and(|program| program.is_stage() && program.kind != Kind::Experiment)
+    };
+    language.chapters.iter().filter(changes_a_stage)
 }
 
 /// Chapters of stages that don't end with the headings that all of them end with.

@@ -20,7 +20,7 @@ pub(super) fn diffs(book: &Book) -> BTreeMap<String, String> {
         let text = match book.list.get(&program.name).ok()?.kind {
             Kind::Server | Kind::Client => unified(start, program),
             Kind::Solution => changed_lines(start, program),
-            Kind::Alternative => return None,
+            Kind::Alternative | Kind::Experiment => return None,
         };
         Some((format!("code/diffs/{}.diff", program.name), text))
     });

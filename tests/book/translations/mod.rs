@@ -28,7 +28,7 @@ fn chinese_chapters_have_the_parts_of_the_english_ones() {
     support::assert_none(&parts::parts(&Book::load()));
 }
 
-/// `RENDERED=04-broker` records for a chapter that its Chinese text renders the English one as it is now.
+/// `RENDERED=07-broker` records for a chapter that its Chinese text renders the English one as it is now.
 #[test]
 fn chinese_chapters_render_the_english_text_of_today() {
     let mut book = Book::load();

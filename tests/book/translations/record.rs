@@ -27,7 +27,7 @@ pub(super) fn confirm(book: &Book, names: &str) -> Vec<Problem> {
         }
     }
     let unknown = names.into_iter().map(|name| {
-        let what = format!("{name} isn't there in both languages; name a file like 04-broker");
+        let what = format!("{name} isn't there in both languages; name a file like 07-broker");
         Problem::new("RENDERED", 0, what)
     });
     unknown.collect()

@@ -14,7 +14,7 @@ use crate::common::{Book, Result, each, executable, log_in};
 /// Each solution talks to the server that its stage talks to.
 pub(super) fn trials(book: Book, once: &Pairs) -> Result<Vec<Trial>> {
     let mut trials = Vec::new();
-    for solution in book.list.examples().filter(|program| program.is_client) {
+    for solution in book.list.examples().filter(|program| program.is_client()) {
         let name = &solution.name;
         let pair = once
             .iter()
@@ -28,9 +28,9 @@ pub(super) fn trials(book: Book, once: &Pairs) -> Result<Vec<Trial>> {
             },
         )];
         match name.as_str() {
-            "07-quit" => trials.extend(each!(&pair; quit_ends_the_input)),
-            "07-retry" => trials.extend(each!(&pair; retry_waits_for_a_server)),
-            "08-next-client" => trials.extend(each!(&pair; the_next_name_is_tried)),
+            "08-quit" => trials.extend(each!(&pair; quit_ends_the_input)),
+            "08-retry" => trials.extend(each!(&pair; retry_waits_for_a_server)),
+            "13-next-client" => trials.extend(each!(&pair; the_next_name_is_tried)),
             _ => Err(format!(
                 "tests/servers/client/exercises.rs has no test of {name}"
             ))?,

@@ -56,7 +56,7 @@ fn mistakes_are_reported_and_are_no_failure(pair: Pair) {
     assert_output(&output, 0, stdout, stderr);
 }
 
-/// What chapter 08 says of the client before.
+/// What chapter 13 says of the client before.
 fn the_client_of_version_1_takes_errors_for_messages(pair: Pair) {
     let talk = pair.start();
     let _alice = log_in(talk.server.addr(), "alice").unwrap();

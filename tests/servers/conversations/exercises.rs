@@ -14,7 +14,7 @@ use crate::common::{Book, Result, executable};
 
 pub(super) fn trials(book: Book) -> Result<Vec<Timed>> {
     let mut trials = Vec::new();
-    for program in book.list.examples().filter(|program| !program.is_client) {
+    for program in book.list.examples().filter(|program| program.is_server()) {
         let player = Player::new(book, program)?;
         let stage = book
             .list

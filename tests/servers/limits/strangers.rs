@@ -245,7 +245,7 @@ fn reconnect(addr: SocketAddr) -> io::Result<Strangers> {
 
 /// Each has the same name, so the server must have forgotten the one before.
 fn be_killed(addr: SocketAddr) -> io::Result<Strangers> {
-    let program = executable("08-client");
+    let program = executable("13-client");
     Ok(Box::new(move |_| {
         let mut mallory = Command::new(program)
             .args([&addr.to_string(), "mallory"])

@@ -53,7 +53,7 @@ fn measured(arguments: &[&str], (name, load): Small, patience: Duration) -> Repo
     report.unwrap()
 }
 
-const SERVERS: [&str; 3] = ["06-disconnect", "06-tokio --nodelay", "06-router"];
+const SERVERS: [&str; 3] = ["11-cancel", "11-tokio --nodelay", "11-router"];
 
 /// Every kind of load but the one about descriptors, which no server of Part I survives.
 const SMALL: [Small; 9] = [
@@ -124,11 +124,11 @@ fn a_server_that_ends_is_reported() {
 
 #[test]
 fn what_there_is_not_is_answered_with_what_there_is() {
-    let servers = command(&["06-tokyo"])
+    let servers = command(&["11-tokyo"])
         .measure
         .servers(stages::build_release);
     let error = servers.err().unwrap().to_string();
-    let known = "there is no server named 06-tokyo; there are: 01-accept,";
+    let known = "there is no server named 11-tokyo; there are: 04-accept,";
     assert!(error.starts_with(known), "{error}");
     let known = SERVERS.map(|name| error.contains(&name[..8]));
     assert_eq!(known, [true; 3], "{error}");

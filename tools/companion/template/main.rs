@@ -1,7 +1,7 @@
 //! My chat server.
 //!
-//! It starts with chapter 01 of the book: replace everything in this file.
+//! It starts with chapter 04 of the book: replace everything in this file.
 
 fn main() {
-    println!("Nothing listens here yet. Chapter 01 shows what to write.");
+    println!("Nothing listens here yet. Chapter 04 shows what to write.");
 }

@@ -8,7 +8,7 @@ pub enum Error {
     /// A file of the repository can't be understood.
     #[error("{place}: {what}")]
     Malformed {
-        /// The file, followed by the line where it's known: `04-broker.kdl:7`.
+        /// The file, followed by the line where it's known: `07-broker.kdl:7`.
         place: String,
         /// What is wrong with it, or what was expected.
         what: String,

@@ -31,7 +31,7 @@ const END: Duration = Duration::from_secs(1);
 /// Measure servers, and compare them
 #[derive(clap::Args)]
 pub(crate) struct Measure {
-    /// A server of the book, 06-disconnect for example; options of its own in one word with it
+    /// A server of the book, 11-cancel for example; options of its own in one word with it
     #[arg(required_unless_present = "addr")]
     server: Option<String>,
 
@@ -74,7 +74,7 @@ pub(crate) struct Measure {
 
 /// One of the servers that are compared.
 pub(crate) struct Competitor {
-    /// Its name in the tables: `06-tokio --nodelay`.
+    /// Its name in the tables: `11-tokio --nodelay`.
     name: String,
     subject: Subject,
     /// The options that follow its address.

@@ -49,7 +49,7 @@ const REST: Duration = Duration::from_millis(5);
 /// Load a server for minutes with friendly and hostile clients, and see what it keeps of them
 #[derive(clap::Args)]
 pub(crate) struct Soak {
-    /// A server of the book, 11-drain for example
+    /// A server of the book, 17-drain for example
     server: String,
 
     /// How long

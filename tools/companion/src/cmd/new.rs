@@ -59,8 +59,8 @@ impl New {
                 .with_context(|| format!("cannot write {}", path.display()))?;
         }
         print(format!(
-            "{} is ready. Read chapter 01 and write it in src/main.rs; then, in {}:\n\
-             cargo run -- check 01-accept --dir {shown}",
+            "{} is ready. Read chapter 04 and write it in src/main.rs; then, in {}:\n\
+             cargo run -- check 04-accept --dir {shown}",
             dir.display(),
             root.display()
         ))?;

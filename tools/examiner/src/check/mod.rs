@@ -47,7 +47,7 @@ const DESCRIPTORS: u64 = 1024;
 /// What is examined, and how the results are printed.
 #[derive(clap::Args, Clone, Debug, Default)]
 pub struct Examination {
-    /// The chapter, 04-broker for example; without one, lists what each demands
+    /// The chapter, 07-broker for example; without one, lists what each demands
     pub stage: Option<String>,
 
     /// One conversation only, whether the chapter promises it or not

@@ -21,7 +21,7 @@ const BAD: Style = AnsiColor::Red.on_default().bold();
 /// Where `cargo run` serves the book.
 const BOOK: &str = "http://127.0.0.1:3000";
 
-const SPECIFICATION: &str = "src/en/00-specification.md";
+const SPECIFICATION: &str = "src/en/specification.md";
 
 /// What each chapter demands.
 pub(super) fn list(stages: &List, conversations: &[Conversation]) -> String {
@@ -42,9 +42,9 @@ pub(super) fn list(stages: &List, conversations: &[Conversation]) -> String {
         let title = stages.get(chapter).map_or("", |stage| &stage.title);
         list += &format!("{BOLD}{chapter}{BOLD:#}  {title}\n{conversations}\n");
     }
-    list + "Examine a server of the book:   cargo run -- check 04-broker\n\
-            or your own:                    cargo run -- check 04-broker --dir ../my-chat\n\
-            or one conversation:            cargo run -- check 04-broker two-people-chat"
+    list + "Examine a server of the book:   cargo run -- check 07-broker\n\
+            or your own:                    cargo run -- check 07-broker --dir ../my-chat\n\
+            or one conversation:            cargo run -- check 07-broker two-people-chat"
 }
 
 /// One requirement and its verdict.

@@ -118,13 +118,9 @@ sys.stderr = open(os.devnull, 'w')
 sys.argv = sys.argv[1:]
 runpy.run_path(sys.argv[0], run_name='__main__')
 end(7)";
-    let chat = stages::root().join("code/examples/06-chat.py");
+    let chat = stages::root().join("code/examples/11-chat.py");
     let chat = chat.to_str().unwrap();
-    is_fair_to(
-        "06-disconnect",
-        None,
-        &["python3", "-c", stranger, chat, ADDR],
-    );
+    is_fair_to("11-cancel", None, &["python3", "-c", stranger, chat, ADDR]);
 }
 
 #[cfg(unix)]
@@ -138,7 +134,7 @@ fn program(stage: &str) -> &'static str {
 fn a_stranger_that_keeps_to_version_2_falls_short_of_nothing() {
     let silent = r#"exec "$0" "$@" 2>/dev/null"#;
     let grace = Some("who-does-not-read-holds-up-no-shutdown");
-    for (stage, conversation) in [("10-backpressure", grace), ("13-library", None)] {
+    for (stage, conversation) in [("15-backpressure", grace), ("20-library", None)] {
         let command = ["sh", "-c", silent, program(stage), ADDR, "{options}"];
         is_fair_to(stage, conversation, &command);
     }
@@ -152,8 +148,8 @@ fn a_server_that_follows_our_stages_is_held_to_what_they_promise() {
         ("echo accepted everybody >&2", "nothing could be examined"),
     ] {
         let silent = format!(r#"{first}; exec "$0" "$1" 2>/dev/null"#);
-        let command = ["sh", "-c", &silent, program("01-accept"), ADDR];
-        let json = json_of("01-accept", None, &command).to_string();
+        let command = ["sh", "-c", &silent, program("04-accept"), ADDR];
+        let json = json_of("04-accept", None, &command).to_string();
         assert!(json.contains(result), "{first}: {json}");
     }
 }
@@ -162,7 +158,7 @@ fn a_server_that_follows_our_stages_is_held_to_what_they_promise() {
 fn results_that_cannot_be_written_are_an_error() {
     let list = Examination::default();
     let examination = Examination {
-        stage: Some("01-accept".to_string()),
+        stage: Some("04-accept".to_string()),
         ..Examination::default()
     };
     for examination in [list, examination] {

@@ -36,7 +36,7 @@ pub struct Conversation {
     pub causes: Vec<Cause>,
     /// The step to take, for readers who ask for it.
     pub hint: Option<String>,
-    /// The section of the book that it belongs to, `04-broker#the-code` for example.
+    /// The section of the book that it belongs to, `07-broker#the-code` for example.
     pub section: Option<String>,
     /// The version of the protocol that it's written in: that of the first program that must pass it.
     pub version: Version,
@@ -245,7 +245,7 @@ impl Conversation {
         }
     }
 
-    /// Whether this stage, `04-broker` for example, must pass it.
+    /// Whether this stage, `07-broker` for example, must pass it.
     pub fn is_promised_by(&self, stage: &str) -> bool {
         let ended = |until: &Until| until.stage.as_str() < stage;
         match &self.promise {

@@ -157,17 +157,17 @@ conversation c { about "…"; } }       => 1: not valid KDL: a `}` without its `
 conversation since=                   => 1: not valid KDL: expected a name or a value
 talk "c"                              => 1: expected `conversation NAME
 conversation "c" { about "…"; }       => 1: expected one of since=, only= and
-since="03-wriet"                      => 1: there is no program named 03-wriet; there are: 01-
-only="03-wriet"                       => 1: there is no program named 03-wriet
-example="03-wriet"                    => 1: there is no program named 03-wriet
-since="03-write" only="03-write"      => 1: expected one of since=
+since="06-wriet"                      => 1: there is no program named 06-wriet; there are: 01-
+only="06-wriet"                       => 1: there is no program named 06-wriet
+example="06-wriet"                    => 1: there is no program named 06-wriet
+since="06-write" only="06-write"      => 1: expected one of since=
 since=3                               => 1: since: expected a text in quotes
-since="03-write" on="mars"            => 1: on=mars: expected unix or linux
-since="03-write" descriptors=-1       => 1: descriptors: expected a number
-since="03-write" sicne=1              => 1: no property sicne; there can be: since only
-until "04-brokre" because="…"         => 3: there is no program named 04-brokre
-until "02-read" because="…"           => 3: 02-read comes before 03-write
-until "04-broker"                     => 3: expected since="NN-name" before, and `until
+since="06-write" on="mars"            => 1: on=mars: expected unix or linux
+since="06-write" descriptors=-1       => 1: descriptors: expected a number
+since="06-write" sicne=1              => 1: no property sicne; there can be: since only
+until "07-brokre" because="…"         => 3: there is no program named 07-brokre
+until "05-read" because="…"           => 3: 05-read comes before 06-write
+until "07-broker"                     => 3: expected since="NN-name" before, and `until
 cause "…" when="("                    => 3: regex parse error
 cause "…" next=1                      => 3: next: expected #true or #false
 hint 3                                => 3: hint what? expected a text
@@ -190,7 +190,7 @@ repeat "9" { alice joins; }           => 3: expected `repeat NUMBER { … }`
                 "since" | "only" | "example" => {
                     format!("conversation c {wrong} {{ about \"…\"; }}")
                 }
-                _ => format!("conversation c since=\"03-write\" {{\n about \"…\"\n {wrong}\n}}"),
+                _ => format!("conversation c since=\"06-write\" {{\n about \"…\"\n {wrong}\n}}"),
             };
             let found = parse("test.kdl", &text).unwrap_err().to_string();
             let expected = format!("test.kdl:{}", error.trim());

@@ -56,7 +56,7 @@ mod tests {
 
     #[test]
     fn names_change_wherever_they_stand_and_a_padded_line_keeps_its_length() {
-        let text = r#"conversation "c" since="03-write" {
+        let text = r#"conversation "c" since="06-write" {
             about "…"
             bob joins
             bobby sends "bob: bobby and bob"

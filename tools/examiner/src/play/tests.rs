@@ -80,14 +80,14 @@ alice  > alice: am I in?
 fn lines_of_version_2_are_heard_in_its_conversations_only() {
     let hello = "alice sends \"alice: hello\"\nalice receives \"from alice: hello\"";
     let heard = "alice  < from alice: hello";
-    assert_eq!(end("03-write", Version::Two, hello), heard);
+    assert_eq!(end("06-write", Version::Two, hello), heard);
     let seen = "alice  ! the line is `welcome alice`";
-    assert_eq!(end("03-write", Version::One, hello), seen);
+    assert_eq!(end("06-write", Version::One, hello), seen);
     let seen = "alice  ! the line is `error no-colon none`";
-    assert_eq!(end("08-names", Version::Two, hello), seen);
+    assert_eq!(end("13-names", Version::Two, hello), seen);
     let passes_over = |start: &str| {
         let steps = format!("alice passes-over \"{start}\"\nalice sends \"none\"\n{hello}");
-        end("08-names", Version::Two, &steps)
+        end("13-names", Version::Two, &steps)
     };
     assert_eq!(passes_over("error "), heard);
     assert_eq!(passes_over("from "), seen);
@@ -102,7 +102,7 @@ fn what_the_server_says_is_compared_by_its_first_words() {
     ] {
         let steps = format!("alice sends \"none\"\nalice is-told \"{words}\" times=2");
         assert_eq!(
-            end("08-names", Version::Two, &steps),
+            end("13-names", Version::Two, &steps),
             format!("alice  {heard}")
         );
     }
@@ -126,7 +126,7 @@ fn a_client_that_has_to_wait_holds_up_only_itself() {
             bob connects
             {then}"
         );
-        let transcript = played(&subject, "03-write", Version::One, &steps);
+        let transcript = played(&subject, "06-write", Version::One, &steps);
         assert!(
             transcript.ends_with(&format!("alice  {end}\n")),
             "{transcript}"
@@ -147,7 +147,7 @@ fn a_connection_that_stays_open_does_not_mean_that_there_can_be_another() {
     });
     let transcript = played(
         &subject,
-        "05-shutdown",
+        "09-shutdown",
         Version::One,
         "server refuses-connections",
     );
@@ -173,7 +173,7 @@ fn a_server_that_reads_little_by_little_gets_no_more_time() {
         }
     });
     let steps = "alice connects\nalice sends \"bob: \" padded-to=8000000 within=1";
-    let transcript = played(&subject, "03-write", Version::One, steps);
+    let transcript = played(&subject, "06-write", Version::One, steps);
     assert!(
         transcript.ends_with("! the server does not read\n"),
         "{transcript}"

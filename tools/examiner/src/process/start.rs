@@ -293,7 +293,7 @@ mod tests {
 
     #[test]
     fn a_command_without_a_place_for_options_gets_none() {
-        let text = "conversation c since=\"09-limits\" options=\"--max-line 8\" { about \"…\"; }";
+        let text = "conversation c since=\"14-limits\" options=\"--max-line 8\" { about \"…\"; }";
         let conversation = &conversation::parse("test.kdl", text).unwrap()[0];
         let cannot = |subject: Subject| subject.cannot_play(conversation).unwrap_or("it can");
         let command = |last| cannot(Subject::Command(words(&["chat", ADDR, last])));

@@ -29,11 +29,11 @@ pub struct List {
     programs: Vec<Program>,
 }
 
-/// One program. It inherits `protocol`, `options` and `is_client` from the program that it follows.
+/// One program. It inherits `protocol`, `options` and `role` from the program that it follows.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Program {
-    /// `04-broker`; its number is that of its chapter.
+    /// `07-broker`; its number is that of its chapter.
     pub name: String,
     /// What it is, in a few words.
     pub title: String,
@@ -62,9 +62,9 @@ pub struct Program {
     /// What runs it, where that isn't Cargo; `{file}` stands for the program's path without its ending.
     #[serde(default)]
     pub command: Vec<String>,
-    /// Whether it's a client, or a solution of a client's exercise.
+    /// The kind of the stage that it goes back to: that of a solution of a client's exercise is a client.
     #[serde(skip)]
-    pub is_client: bool,
+    pub role: Option<Kind>,
 }
 
 /// What kind of program one is.
@@ -75,6 +75,9 @@ pub enum Kind {
     Server,
     /// A stage that is a client.
     Client,
+    /// A program that prepares the chat and doesn't speak its protocol: a stage if it follows nothing, else a
+    /// smaller one beside its stage.
+    Experiment,
     /// The solution of an exercise in its stage's chapter.
     Solution,
     /// A design that its stage's chapter discusses.
@@ -110,7 +113,21 @@ impl TryFrom<u32> for Version {
 impl Program {
     /// Whether it's a stage: a complete program that a chapter builds up.
     pub fn is_stage(&self) -> bool {
-        matches!(self.kind, Kind::Server | Kind::Client)
+        match self.kind {
+            Kind::Server | Kind::Client => true,
+            Kind::Experiment => self.follows.is_none(),
+            Kind::Solution | Kind::Alternative => false,
+        }
+    }
+
+    /// Whether it's a server of the chat, or stands beside one.
+    pub fn is_server(&self) -> bool {
+        self.role == Some(Kind::Server)
+    }
+
+    /// Whether it's a client, or stands beside one.
+    pub fn is_client(&self) -> bool {
+        self.role == Some(Kind::Client)
     }
 
     /// Where its source is, from the root of the repository.
@@ -172,9 +189,12 @@ impl List {
                 // A later version says so; nothing goes back to an earlier one, or loses its options.
                 program.protocol = program.protocol.max(start.protocol);
                 program.options |= start.options;
-                program.is_client = start.is_client;
+                program.role = start.role;
             }
-            program.is_client |= program.kind == Kind::Client;
+            // A client may follow a server, or the other way round: a stage's own kind counts.
+            if program.role.is_none() || program.is_stage() {
+                program.role = Some(program.kind);
+            }
             list.programs.push(program);
         }
         Ok(list)
@@ -196,7 +216,7 @@ impl List {
         self.programs.iter()
     }
 
-    /// The stages: servers and clients.
+    /// The stages: servers, clients, and the experiments that chapters come to.
     pub fn stages(&self) -> impl Iterator<Item = &Program> {
         self.programs().filter(|program| program.is_stage())
     }
@@ -207,7 +227,7 @@ impl List {
         self.programs().filter(is_server)
     }
 
-    /// Solutions and alternatives.
+    /// Solutions, alternatives, and experiments beside a stage.
     pub fn examples(&self) -> impl Iterator<Item = &Program> {
         self.programs().filter(|program| !program.is_stage())
     }
@@ -232,15 +252,15 @@ mod tests {
     #[test]
     fn each_mistake_is_answered() {
         let cases = "\
-            01-a server # => : 01-a is there twice
-            02-b server follows = '03-c' => : 02-b follows 03-c, which does not come
-            02-b server follows = '02-b' => : 02-b follows 02-b, which does not come
-            02-b server folows = '01-a' => :10: unknown field `folows`, expected
-            02-b server protocol = 3 => :10: there is no version of the protocol named 3
-            02-b sever # => :9: unknown variant `sever`, expected";
+            04-a server # => : 04-a is there twice
+            05-b server follows = '06-c' => : 05-b follows 06-c, which does not come
+            05-b server follows = '05-b' => : 05-b follows 05-b, which does not come
+            05-b server folows = '04-a' => :10: unknown field `folows`, expected
+            05-b server protocol = 3 => :10: there is no version of the protocol named 3
+            05-b sever # => :9: unknown variant `sever`, expected";
         for case in cases.lines() {
             let (second, error) = case.split_once(" => ").unwrap();
-            let programs = format!("01-a server #\n{second}\n03-c server #");
+            let programs = format!("04-a server #\n{second}\n03-c server #");
             let found = read(&programs).unwrap_err().to_string();
             let expected = format!("code/stages.toml{error}");
             assert!(found.starts_with(&expected), "{second}: {found}");
@@ -250,29 +270,35 @@ mod tests {
     #[test]
     fn what_follows_inherits_the_version_the_options_and_that_it_is_a_client() {
         let list = "\
-            01-a server #
-            02-b client protocol = 2
-            03-c server follows = '01-a'; options = true
-            03-d alternative follows = '03-c'; protocol = 2; command = ['sh', '{file}.sh']
-            03-e solution follows = '02-b'";
+            04-a server #
+            05-b client protocol = 2
+            06-c server follows = '04-a'; options = true
+            06-d alternative follows = '06-c'; protocol = 2; command = ['sh', '{file}.sh']
+            06-e solution follows = '05-b'
+            07-f experiment #
+            07-g experiment follows = '07-f'
+            07-h solution follows = '07-f'";
         let list = read(list).unwrap();
         let said = |program: &Program| {
             let version = program.protocol as u32 + 1;
-            let (options, is_client) = (program.options, program.is_client);
-            format!("{} {version} {options} {is_client}", program.path())
+            let (options, role) = (program.options, program.role.unwrap());
+            format!("{} {version} {options} {role:?}", program.path())
         };
         let said: Vec<String> = list.programs().map(said).collect();
         let expected = [
-            "code/src/bin/01-a.rs 1 false false",
-            "code/src/bin/02-b.rs 2 false true",
-            "code/src/bin/03-c.rs 1 true false",
-            "code/examples/03-d.sh 2 true false",
-            "code/examples/03-e.rs 2 false true",
+            "code/src/bin/04-a.rs 1 false Server",
+            "code/src/bin/05-b.rs 2 false Client",
+            "code/src/bin/06-c.rs 1 true Server",
+            "code/examples/06-d.sh 2 true Server",
+            "code/examples/06-e.rs 2 false Client",
+            "code/src/bin/07-f.rs 1 false Experiment",
+            "code/examples/07-g.rs 1 false Experiment",
+            "code/examples/07-h.rs 1 false Experiment",
         ];
         assert_eq!(said, expected);
-        let error = list.get("04-brokre").unwrap_err().to_string();
-        let known = "01-a, 02-b, 03-c, 03-d, 03-e";
-        let expected = format!("there is no program named 04-brokre; there are: {known}");
+        let error = list.get("07-brokre").unwrap_err().to_string();
+        let known = "04-a, 05-b, 06-c, 06-d, 06-e, 07-f, 07-g, 07-h";
+        let expected = format!("there is no program named 07-brokre; there are: {known}");
         assert_eq!(error, expected);
     }
 }

@@ -1,0 +1,148 @@
+//! The alternative to the broker of chapter 07: all readers share the map of
+//! peers behind a lock.
+//!
+//! It keeps every promise of `07-broker`. Chapter 07 asks what it does not
+//! promise.
+//!
+//! Run it with `cargo run --example 07-rwlock`.
+
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    env, error,
+    future::Future,
+    process::ExitCode,
+    result,
+    sync::{Arc, PoisonError, RwLock},
+};
+
+use async_std::{
+    net::{TcpListener, TcpStream},
+    task,
+};
+use futures::{
+    AsyncBufReadExt, AsyncWriteExt, StreamExt, channel::mpsc, io::BufReader,
+};
+
+/// What can go wrong here goes wrong at run time and is reported to a person,
+/// so any error will do.
+type Result<T> = result::Result<T, Box<dyn error::Error + Send + Sync>>;
+type Sender<T> = mpsc::UnboundedSender<T>;
+type Receiver<T> = mpsc::UnboundedReceiver<T>;
+
+fn main() -> ExitCode {
+    let args: Vec<String> = env::args().skip(1).collect();
+    let addr = match args.as_slice() {
+        [] => "127.0.0.1:8080",
+        [addr] => addr,
+        _ => {
+            eprintln!("error: expected one address, such as 127.0.0.1:9000");
+            return ExitCode::FAILURE;
+        }
+    };
+    match task::block_on(accept_loop(addr)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+// ANCHOR: peers
+/// Shared by all readers; each delivers its own messages.
+type Peers = Arc<RwLock<HashMap<String, Sender<String>>>>;
+// ANCHOR_END: peers
+
+/// Owns the listener. Ends on the first error of the listener; one connection's
+/// error is its own.
+async fn accept_loop(addr: &str) -> Result<()> {
+    let listener = TcpListener::bind(addr)
+        .await
+        .map_err(|error| format!("cannot listen on {addr}: {error}"))?;
+    println!("listening on {}", listener.local_addr()?);
+    let peers = Peers::default();
+    let mut incoming = listener.incoming();
+    while let Some(stream) = incoming.next().await {
+        spawn_and_log_error(connection_loop(Arc::clone(&peers), stream?));
+    }
+    Ok(())
+}
+
+/// Spawns a task that nobody waits for. Its error is reported here, or nobody
+/// would learn of it.
+fn spawn_and_log_error(
+    future: impl Future<Output = Result<()>> + Send + 'static,
+) {
+    task::spawn(async move {
+        if let Err(error) = future.await {
+            eprintln!("error: {error}");
+        }
+    });
+}
+
+/// Reads one connection's lines and delivers them. Ends when the client has
+/// finished sending, or when a peer that it writes to has gone.
+async fn connection_loop(peers: Peers, stream: TcpStream) -> Result<()> {
+    eprintln!("accepted {}", stream.peer_addr()?);
+    let stream = Arc::new(stream);
+    let mut lines = BufReader::new(&*stream).lines();
+    let name = match lines.next().await {
+        Some(line) => line?.trim().to_string(),
+        None => return Err("a connection ended without a name".into()),
+    };
+    if name.is_empty() {
+        return Err("a client sent an empty name".into());
+    }
+    // ANCHOR: join
+    {
+        let mut peers = peers.write().unwrap_or_else(PoisonError::into_inner); // 1
+        match peers.entry(name.clone()) {
+            Entry::Occupied(taken) => {
+                eprintln!("the name {} is taken", taken.key())
+            }
+            Entry::Vacant(free) => {
+                let (sender, receiver) = mpsc::unbounded();
+                free.insert(sender);
+                spawn_and_log_error(connection_writer_loop(
+                    receiver,
+                    Arc::clone(&stream),
+                ));
+            }
+        }
+    } // 2
+    // ANCHOR_END: join
+    while let Some(line) = lines.next().await {
+        let line = line?;
+        let Some((dest, msg)) = line.split_once(':') else {
+            continue;
+        };
+        let mut to: Vec<String> =
+            dest.split(',').map(|dest| dest.trim().to_string()).collect();
+        to.sort();
+        to.dedup();
+        let msg = msg.trim().to_string();
+        // ANCHOR: deliver
+        let peers = peers.read().unwrap_or_else(PoisonError::into_inner); // 1
+        for dest in to {
+            if let Some(peer) = peers.get(&dest) {
+                peer.unbounded_send(format!("from {name}: {msg}\n"))?; // 2
+            }
+        }
+        // ANCHOR_END: deliver
+    }
+    Ok(())
+}
+
+/// Owns the outgoing half of one connection: no other task writes to its
+/// socket. Ends when nobody can send to its queue any more and the queue is
+/// empty, or when the client cannot be written to.
+async fn connection_writer_loop(
+    mut messages: Receiver<String>,
+    stream: Arc<TcpStream>,
+) -> Result<()> {
+    let mut stream = &*stream;
+    while let Some(msg) = messages.next().await {
+        stream.write_all(msg.as_bytes()).await?;
+    }
+    Ok(())
+}
