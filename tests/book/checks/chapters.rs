@@ -12,16 +12,19 @@ pub(super) fn headings_of(language: &Language) -> Option<[&'static str; 6]> {
     match language.name.as_str() {
         "en" => Some([
             "Run it",
-            "What changed",
             "Break it",
+            "What changed",
             "Exercises",
             "Check yours",
             "Summary",
         ]),
-        "zh-CN" => Some(["运行", "改动", "让它出错", "练习", "检验你的程序", "小结"]),
+        "zh-CN" => Some(["运行", "让它出错", "改动", "练习", "检验你的程序", "小结"]),
         _ => None,
     }
 }
+
+/// The heading of the questions, in each language.
+const QUESTIONS: [&str; 2] = ["Questions", "问题"];
 
 /// The chapters that change a stage; those of experiments have the parts that their idea needs.
 pub(super) fn stage_chapters<'a>(
@@ -45,7 +48,8 @@ pub(super) fn headings(book: &Book, problems: &mut Vec<Problem>) {
         };
         for chapter in stage_chapters(book, language) {
             let mut found = chapter.headings();
-            found.retain(|heading| heading.level == 2);
+            // Questions come before the exercises; the chapters of Part II have none yet.
+            found.retain(|heading| heading.level == 2 && !QUESTIONS.contains(&&*heading.text));
             let found = &found[found.len().saturating_sub(wanted.len())..];
             let texts: Vec<&str> = found.iter().map(|heading| heading.text.as_str()).collect();
             if texts != wanted {

@@ -88,7 +88,7 @@ pub(super) fn fresh_diffs(book: &Book, problems: &mut Vec<Problem>) {
 /// Chapters that don't show the whole difference under its heading.
 pub(super) fn diff_sections(book: &Book, problems: &mut Vec<Problem>) {
     for language in &book.languages {
-        let changed = headings_of(language).map_or("", |[_, changed, ..]| changed);
+        let changed = headings_of(language).map_or("", |[_, _, changed, ..]| changed);
         for (chapter, stage) in book.stages_in(language) {
             let section = chapter.section(changed);
             let Some(section) = section.filter(|_| book.start_of(stage).is_some()) else {
