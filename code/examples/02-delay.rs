@@ -25,7 +25,6 @@ fn main() {
 }
 // ANCHOR_END: main
 
-// ANCHOR: delay
 /// A future that's ready once its deadline has passed.
 struct Delay {
     deadline: Instant,
@@ -36,7 +35,6 @@ impl Delay {
         Delay { deadline: Instant::now() + pause }
     }
 }
-// ANCHOR_END: delay
 
 // ANCHOR: poll
 impl Future for Delay {

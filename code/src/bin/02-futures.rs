@@ -103,6 +103,7 @@ impl Wake for TaskWaker {
 }
 // ANCHOR_END: waker
 
+// ANCHOR: delay
 /// A future that's ready once its deadline has passed.
 struct Delay {
     deadline: Instant,
@@ -113,6 +114,7 @@ impl Delay {
         Delay { deadline: Instant::now() + pause }
     }
 }
+// ANCHOR_END: delay
 
 // ANCHOR: poll
 impl Future for Delay {
