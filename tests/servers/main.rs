@@ -6,6 +6,7 @@
 //! - [`mistake`]: a server with a learner's mistake is caught, and the examiner names the mistake;
 //! - [`limits`]: what strangers do to a server, where no conversation can show it;
 //! - [`client`]: the clients, in a pipe and in a terminal;
+//! - [`experiments`]: what chapters 01 to 03 run before there is a server;
 //! - [`stages`]: the arguments and the output that all servers have in common;
 //! - [`common`]: what these share.
 //!
@@ -26,6 +27,7 @@ use conversations::Timed;
 mod client;
 mod common;
 mod conversations;
+mod experiments;
 #[cfg(target_os = "linux")]
 mod limits;
 mod mistake;
@@ -54,6 +56,7 @@ fn trials(arguments: &Arguments) -> Result<Vec<Trial>> {
     #[cfg(target_os = "linux")]
     trials.extend(limits::trials(book)?);
     trials.extend(stages::trials(book));
+    trials.extend(experiments::trials(book));
     let mut timed = conversations::trials(book)?;
     timed.extend(mistake::trials(book, arguments)?);
     trials.extend(spread(timed));

@@ -14,7 +14,8 @@ pub(super) fn trials(book: Book) -> Result<Vec<Timed>> {
     let mut trials = Vec::new();
     for folder in files(&stages::root().join("code/transcripts"))? {
         let program = book.list.get(&stem(&folder))?;
-        if program.is_client() {
+        // The others are compared by `client` and `experiments`.
+        if !program.is_server() {
             continue;
         }
         let player = Player::new(book, program)?;
