@@ -1,4 +1,4 @@
-//! Stage 04: connect readers and writers with a broker.
+//! Stage 07: connect readers and writers with a broker.
 //!
 //! One task, the broker, owns the map of all peers. Readers send it events
 //! through one queue; it passes each message on to the writers of its
@@ -112,6 +112,7 @@ async fn connection_loop(
     if name.is_empty() {
         return Err("a client sent an empty name".into());
     }
+    // ANCHOR: connection_rest
     // ANCHOR: new_peer
     broker.unbounded_send(Event::NewPeer {
         name: name.clone(),
@@ -138,39 +139,43 @@ async fn connection_loop(
     }
     Ok(())
 }
+// ANCHOR_END: connection_rest
 
 // ANCHOR: broker_loop
+// ANCHOR: broker_messages
 /// Owns the map of all peers, so that no lock is needed. Ends when nobody can
 /// send it events any more, and, a fault, at the first message to a peer whose
 /// writer has ended.
 async fn broker_loop(mut events: Receiver<Event>) -> Result<()> {
-    let mut peers: HashMap<String, Sender<String>> = HashMap::new(); // 1
+    let mut peers: HashMap<String, Sender<String>> = HashMap::new();
     while let Some(event) = events.next().await {
-        // 2
         match event {
             Event::Message { from, to, msg } => {
                 for dest in to {
                     if let Some(peer) = peers.get(&dest) {
-                        peer.unbounded_send(format!("from {from}: {msg}\n"))?; // 3
+                        peer.unbounded_send(format!("from {from}: {msg}\n"))?;
                     }
                 }
             }
+            // ANCHOR_END: broker_messages
+            // ANCHOR: broker_logins
             Event::NewPeer { name, stream } => match peers.entry(name) {
                 Entry::Occupied(taken) => {
                     eprintln!("the name {} is taken", taken.key())
                 }
                 Entry::Vacant(free) => {
                     let (sender, receiver) = mpsc::unbounded();
-                    free.insert(sender); // 4
+                    free.insert(sender);
                     spawn_and_log_error(connection_writer_loop(
                         receiver, stream,
-                    )); // 5
+                    ));
                 }
             },
         }
     }
     Ok(())
 }
+// ANCHOR_END: broker_logins
 // ANCHOR_END: broker_loop
 
 /// Owns the outgoing half of one connection: no other task writes to its
