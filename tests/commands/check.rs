@@ -98,7 +98,7 @@ fn tells_a_server_that_goes_away() {
     // Two times it is only looked for.
     thread::spawn(move || listener.incoming().take(3).for_each(drop));
     let ended = run(&format!("check 06-write --all --addr {addr}")).with(1);
-    has(&ended.stdout, "\n03-write: 1 held, ");
+    has(&ended.stdout, "\n06-write: 1 held, ");
     // It is not waited for again and again.
     assert_eq!(ended.stdout.matches('✗').count(), 1, "{}", ended.stdout);
 }

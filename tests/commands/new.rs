@@ -40,6 +40,6 @@ fn makes_a_project_that_compiles_and_can_be_examined_wherever_it_is() {
         // It has what the first chapter needs: the chapter's program is built there, and holds.
         folder.write(format!("{name}/src/main.rs"), &source("04-accept"));
         let mut check = of_project(&folder.path().join(name), "check 04-accept");
-        has(&check.end().with(0).stdout, "\n01-accept: 1 held\n");
+        has(&check.end().with(0).stdout, "\n04-accept: 1 held\n");
     });
 }

@@ -157,7 +157,7 @@ conversation c { about "…"; } }       => 1: not valid KDL: a `}` without its `
 conversation since=                   => 1: not valid KDL: expected a name or a value
 talk "c"                              => 1: expected `conversation NAME
 conversation "c" { about "…"; }       => 1: expected one of since=, only= and
-since="06-wriet"                      => 1: there is no program named 06-wriet; there are: 01-
+since="06-wriet"                      => 1: there is no program named 06-wriet; there are: 02-
 only="06-wriet"                       => 1: there is no program named 06-wriet
 example="06-wriet"                    => 1: there is no program named 06-wriet
 since="06-write" only="06-write"      => 1: expected one of since=

@@ -105,7 +105,7 @@ fn remove_others(deps: &Path, ours: &HashSet<&Path>) -> io::Result<()> {
 ///
 /// If one of them isn't a server that Cargo builds; the error names those. And as [`build`].
 pub fn build_release(names: &[&str]) -> Result<Vec<PathBuf>, Error> {
-    let is_ours = |program: &&Program| !program.is_client() && program.command.is_empty();
+    let is_ours = |program: &&Program| program.is_server() && program.command.is_empty();
     let servers: Vec<&Program> = list()?.programs().filter(is_ours).collect();
     let mut arguments = vec!["--release"];
     for name in names {
@@ -185,7 +185,7 @@ mod tests {
         let stages = build().unwrap();
         assert!(stages.program("04-accept").unwrap().is_file());
         let error = stages.program("07-brokre").unwrap_err().to_string();
-        let expected = "there is no program named 07-brokre; there are: 04-accept, 04-count,";
+        let expected = "there is no program named 07-brokre; there are: 02-delay, 02-futures,";
         assert!(error.starts_with(expected), "{error}");
         let is_async_std = |file: &Path| {
             let name = file.file_name().unwrap().to_str().unwrap();
