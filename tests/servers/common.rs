@@ -5,6 +5,7 @@ use std::{
     fs,
     io::{self, BufRead, BufReader, Write},
     net::{SocketAddr, TcpStream},
+    panic::{self, AssertUnwindSafe},
     path::{Path, PathBuf},
 };
 
@@ -122,6 +123,15 @@ pub(crate) fn files(folder: &Path) -> Result<Vec<PathBuf>> {
 pub(crate) fn stem(file: &Path) -> String {
     let stem = file.file_stem().unwrap_or_default();
     stem.to_string_lossy().into_owned()
+}
+
+/// Whether this is the transcript that is recorded in the file.
+pub(crate) fn same_as_recorded(file: &Path, transcript: &str) -> Result<()> {
+    const AGAIN: &str = "`UPDATE_EXPECT=1 cargo test --test servers transcript` makes it again";
+    let compare = || expect_test::expect_file![file].assert_eq(transcript);
+    // It panics when they differ, and shows where.
+    let same = panic::catch_unwind(AssertUnwindSafe(compare));
+    same.map_err(|_| format!("{} differs; {AGAIN}", file.display()).into())
 }
 
 /// The executable of a program of the book.

@@ -23,6 +23,9 @@ pub(super) fn headings_of(language: &Language) -> Option<[&'static str; 6]> {
     }
 }
 
+/// The heading of the questions, in each language.
+const QUESTIONS: [&str; 2] = ["Questions", "问题"];
+
 /// The chapters that change a stage; those of experiments have the parts that their idea needs.
 pub(super) fn stage_chapters<'a>(
     book: &'a Book,
@@ -45,12 +48,14 @@ pub(super) fn headings(book: &Book, problems: &mut Vec<Problem>) {
         };
         for chapter in stage_chapters(book, language) {
             let mut found = chapter.headings();
-            // Other sections stand before these, or between the first of them; the last one ends the chapter.
-            let last = chapter.headings().pop().map(|heading| heading.text);
-            found.retain(|heading| {
-                let is_last = Some(&heading.text) == last.as_ref();
-                heading.level == 2 && (is_last || wanted.contains(&&*heading.text))
-            });
+            // What a run brings up may be discussed behind it; questions stand before the exercises.
+            let run = found.iter().position(|heading| heading.text == wanted[0]);
+            let broken = found.iter().position(|heading| heading.text == wanted[1]);
+            if let (Some(run), Some(broken)) = (run, broken) {
+                found.drain(run + 1..broken.max(run + 1));
+            }
+            found.retain(|heading| heading.level == 2 && !QUESTIONS.contains(&&*heading.text));
+            let found = &found[found.len().saturating_sub(wanted.len())..];
             let texts: Vec<&str> = found.iter().map(|heading| heading.text.as_str()).collect();
             if texts != wanted {
                 let start = found.first().map_or(0, |first| first.range.start);

@@ -36,7 +36,7 @@ pub(crate) struct Language {
     /// The README in this language, named `README`.
     pub readme: Option<Chapter>,
     /// The chapters that don't exist in this language yet. A comment of its summary names them:
-    /// `<!-- not yet rendered: 20-names, introduction -->`.
+    /// `<!-- not yet rendered: 13-names, introduction -->`.
     pub not_rendered: Vec<String>,
 }
 
@@ -153,7 +153,7 @@ impl Chapter {
     }
 }
 
-/// The `04` of `07-broker`.
+/// The `07` of `07-broker`.
 pub(crate) fn number_of(name: &str) -> Option<&str> {
     let (number, _) = name.split_once('-')?;
     (number.len() == 2 && number.bytes().all(|byte| byte.is_ascii_digit())).then_some(number)

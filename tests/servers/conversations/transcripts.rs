@@ -1,11 +1,9 @@
 //! What the chapters show of conversations, `code/transcripts/PROGRAM/CONVERSATION.txt`, is how they go.
 
-use std::panic::{self, AssertUnwindSafe};
-
 use examiner::{play::Outcome, stages};
 
 use super::{FAULT_TRIES, Player, Timed};
-use crate::common::{Book, Result, files, stem};
+use crate::common::{Book, Result, files, same_as_recorded, stem};
 
 /// A transcript that is no conversation; [`crate::stages`] makes it.
 const HELP: &str = "help";
@@ -28,17 +26,9 @@ pub(super) fn trials(book: Book) -> Result<Vec<Timed>> {
                 true => (player.clone(), 1),
                 false => (player.impatient(), FAULT_TRIES),
             };
-            let judge = move |outcome: Outcome| {
-                let expected = expect_test::expect_file![&file];
-                let compare = || expected.assert_eq(&outcome.transcript);
-                // It panics when they differ, and shows where.
-                let same = panic::catch_unwind(AssertUnwindSafe(compare));
-                same.map_err(|_| format!("{} differs; {AGAIN}", file.display()).into())
-            };
+            let judge = move |outcome: Outcome| same_as_recorded(&file, &outcome.transcript);
             trials.push(player.trial("has a transcript of", conversation, tries, judge));
         }
     }
     Ok(trials)
 }
-
-const AGAIN: &str = "`UPDATE_EXPECT=1 cargo test --test servers transcript` makes it again";

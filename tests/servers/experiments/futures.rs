@@ -6,7 +6,6 @@
 use std::{
     fs,
     io::Read,
-    panic::{self, AssertUnwindSafe},
     process::{Command, Stdio},
     sync::{LazyLock, mpsc},
     thread,
@@ -16,15 +15,13 @@ use examiner::stages::{Program, root};
 use libtest_mimic::Trial;
 use regex::Regex;
 
-use crate::common::{Book, PATIENCE, Result, executable};
+use crate::common::{Book, PATIENCE, Result, executable, same_as_recorded};
 
 const CHAPTER: &str = "02-futures";
 
 /// How often a program may run until its lines are in order. Two of its deadlines are 50 ms apart, which a busy
 /// machine may miss.
 const TRIES: usize = 5;
-
-const AGAIN: &str = "`UPDATE_EXPECT=1 cargo test --test servers transcript` makes it again";
 
 pub(super) fn trials(book: Book) -> Vec<Trial> {
     let (number, _) = CHAPTER.split_at(3);
@@ -42,23 +39,16 @@ fn prints_its_transcript(program: &Program) -> Result<()> {
     let recorded = fs::read_to_string(&file).unwrap_or_default();
     let mut transcript = String::new();
     for _ in 0..TRIES {
-        transcript = format!("$ cargo run {} {name}\n{}", flag(program), printed(name)?);
+        transcript = format!(
+            "$ cargo run {} {name}\n{}",
+            program.cargo_flag(),
+            printed(name)?
+        );
         if shape(&transcript) == shape(&recorded) {
             return Ok(());
         }
     }
-    let compare = || expect_test::expect_file![&file].assert_eq(&transcript);
-    // It panics when they differ, and shows where.
-    let same = panic::catch_unwind(AssertUnwindSafe(compare));
-    same.map_err(|_| format!("{} differs; {AGAIN}", file.display()).into())
-}
-
-/// How Cargo selects it.
-fn flag(program: &Program) -> &'static str {
-    match program.path().contains("/bin/") {
-        true => "--bin",
-        false => "--example",
-    }
+    same_as_recorded(&file, &transcript)
 }
 
 /// What the program prints until it ends by itself.

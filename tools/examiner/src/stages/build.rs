@@ -112,14 +112,7 @@ pub fn build_release(names: &[&str]) -> Result<Vec<PathBuf>, Error> {
         let server = servers.iter().find(|server| server.name == *name);
         let known = servers.iter().map(|server| server.name.as_str());
         let server = server.ok_or_else(|| Error::unknown("server", name, known))?;
-        arguments.extend([
-            if server.is_stage() {
-                "--bin"
-            } else {
-                "--example"
-            },
-            name,
-        ]);
+        arguments.extend([server.cargo_flag(), name]);
     }
     let (_lock, artifacts) = cargo_build(&arguments)?;
     let built = executables(&artifacts);

@@ -120,6 +120,14 @@ impl Program {
         }
     }
 
+    /// How Cargo selects it: `cargo run --bin NAME` or `cargo run --example NAME`.
+    pub fn cargo_flag(&self) -> &'static str {
+        match self.is_stage() {
+            true => "--bin",
+            false => "--example",
+        }
+    }
+
     /// Whether it's a server of the chat, or stands beside one.
     pub fn is_server(&self) -> bool {
         self.role == Some(Kind::Server)
